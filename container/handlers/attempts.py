@@ -155,7 +155,7 @@ class Upstream:
         """
         d, model = step.target
         name = request.model if step.fallbacks == 0 else step.group
-        if messages.counts_by_estimate(d, request.endpoint):
+        if request.endpoint == messages.COUNT and messages.counts_by_estimate(d):
             return messages.estimated_count(d, model, request)
         try:
             if request.endpoint in responses.BESIDE:

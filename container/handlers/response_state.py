@@ -31,8 +31,8 @@ from ..accounting.reservation import AnyReservation
 from ..config.deployment import Deployment
 from ..config.document import REFERENCE
 from ..config.prices import tokenizer
-from ..formats.client_apis.response_ids import ResponseIds
 from ..formats.client_apis.responses import STORING
+from ..formats.client_apis.responses.ids import ResponseIds
 from ..formats.shared.answer import Answer, Plain, Stream
 from ..ledger.stores import LedgerUnavailable
 from ..observability import log

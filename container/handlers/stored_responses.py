@@ -13,7 +13,7 @@ from worker.core.api.errors import invalid_request
 from worker.core.pricing.usage import usage
 
 from ..config.deployment import Deployment
-from ..formats.client_apis.response_ids import ResponseIds
+from ..formats.client_apis.responses.ids import ResponseIds
 from ..formats.shared import failure, prepare
 from ..formats.shared.answer import json_object
 from ..http_client.client import Client

@@ -39,8 +39,8 @@ from ..over_chat import CHAT
 from .answer import MessageEvents, PassedEvents, message, passed_count, passed_message
 from .request import ANTHROPIC, MISSED_ON_VERTEX, VERTEX, chat, known
 
-ENDPOINTS = ("messages", "count_tokens")
-_COUNT = "/count_tokens"
+COUNT = "count_tokens"
+ENDPOINTS = ("messages", COUNT)
 _ID = "[a-zA-Z0-9_-]+"
 # Derived from fields that Anthropic's clients send to every model, so they are dropped if a server refuses them.
 _GUIDING = ("reasoning_effort", "user", "parallel_tool_calls")
@@ -54,10 +54,10 @@ class ToClaude(Anthropic):
     """Passes the client's request through, with our credentials and the provider's model name."""
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
-        return url(base) + (_COUNT if endpoint == "count_tokens" else "")
+        return url(base) + (f"/{COUNT}" if endpoint == COUNT else "")
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
-        presets = {} if request.endpoint == "count_tokens" else d.presets
+        presets = {} if request.endpoint == COUNT else d.presets
         body = {name: value for name, value in presets.items() if name in _PRESETS}
         body.update(self._shown(request), messages=self._messages(request), **self._called(d, model))
         if request.endpoint == "messages":
@@ -68,7 +68,7 @@ class ToClaude(Anthropic):
         return Sent(encode(body), headers, request.endpoint)
 
     def plain(self, raw: bytes, name: str, sent: Sent) -> Plain | Outcome:
-        return passed_count(raw) if sent.note == "count_tokens" else passed_message(raw, name)
+        return passed_count(raw) if sent.note == COUNT else passed_message(raw, name)
 
     def events(self, name: str, request: Completion, sent: Sent) -> Events:
         return PassedEvents(name)
@@ -349,8 +349,8 @@ _OVER = 1.5
 _PICTURE = 1_600
 
 
-def counts_by_estimate(d: Deployment, endpoint: str) -> bool:
-    return endpoint == "count_tokens" and not (d.kind == "direct" and d.format == "anthropic")
+def counts_by_estimate(d: Deployment) -> bool:
+    return not (d.kind == "direct" and d.format == "anthropic")
 
 
 def estimated_count(d: Deployment, model: str, request: Completion) -> Plain:

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.formats.client_apis.response_ids import ResponseIds
+from container.formats.client_apis.responses.ids import ResponseIds
 from container.formats.shared.events import split
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from ..shared.events import payload, split
+from ...shared.events import payload, split
 
 Seal = Callable[[str], str]
 
