@@ -26,6 +26,7 @@ from .reservation import UNACCOUNTED, Reservation, Unaccounted
 _MOST_KNOWN = 10_000
 # Of a body in chunks.
 _UNKNOWN_BYTES = 1024 * 1024
+_NO_ALIASES: Mapping[str, str] = {}
 _UNAVAILABLE = "The ledger cannot be used now, so nothing can be paid for. Try again in a moment."
 
 
@@ -71,6 +72,7 @@ class Accounting:
             self._known.pop(context.key_hash, None)
             raise refused(found)
         context.models, context.key_id = json.dumps(found["models"]), found["key_id"]
+        context.aliases = found.get("aliases", _NO_ALIASES)
         context.key_verified()
 
     async def find_owners(self, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,6 +91,7 @@ class Accounting:
         if known is None:
             return False
         context.models, context.key_id, context.key_assumed = known.models, known.key_id, True
+        context.aliases = known.aliases
         return True
 
     async def admit(
@@ -134,6 +137,9 @@ class Accounting:
         if "unsized" in result:  # a limit was added a moment ago
             quote, size = quoted()
             result = await self._decided(request(), bytes)
+        if "aliased" in result:  # what is remembered of the key is out of date
+            self._known.pop(name, None)
+            raise refused(result)
         context.key_verified()
         if not result["ok"]:
             self._known.pop(name, None)
@@ -158,18 +164,21 @@ class Accounting:
             tier=body.get("service_tier"),
             units=charge.units,
         )
+        aliases = result.get("aliases", _NO_ALIASES)
         if name:
-            self._remember(name, _Known(result["models"], limited, result["key_id"]))
+            self._remember(name, _Known(result["models"], limited, result["key_id"], aliases))
         if secret:
             if context.key_id != result["key_id"]:
                 context.key_id = result["key_id"]
                 if context.unsealed:  # with the id of a deleted key that had the same secret
                     reservation.abandon(503)
                     raise service_unavailable("This API key has just been replaced. Try again.", retry_after=1)
-            if context.models != result["models"]:
-                context.models = result["models"]
+            if context.models != result["models"] or context.aliases != aliases:
+                context.models, context.aliases = result["models"], aliases
                 try:
                     check_models(context, route)  # the request's own fallbacks, which the ledger does not see
+                    if route.resolved(aliases) != route:
+                        raise service_unavailable("A model alias has just changed. Try again.", retry_after=1)
                 except ApiError as error:
                     reservation.abandon(error.status)
                     raise
@@ -188,7 +197,7 @@ class Accounting:
         claims: Claims,
         payer: "_Payer",
     ) -> AdmissionRequest:
-        model, instance = route.model, self.ledger.instance
+        model, instance, alias = route.model, self.ledger.instance, route.alias
         if quote is None:
             return AdmissionRequest(
                 id,
@@ -205,6 +214,7 @@ class Accounting:
                 user_id=payer.user_id,
                 team_id=payer.team_id,
                 end_user=payer.end_user or claims.end_user,
+                named=alias,
             )
         return AdmissionRequest(
             id,
@@ -223,6 +233,7 @@ class Accounting:
             user_id=payer.user_id,
             team_id=payer.team_id,
             end_user=payer.end_user or claims.end_user,
+            named=alias,
         )
 
     async def _decided(self, request: AdmissionRequest, size: int) -> dict[str, Any]:
@@ -250,6 +261,7 @@ class _Known(NamedTuple):
     models: str
     limited: bool
     key_id: str
+    aliases: Mapping[str, str]
 
 
 class NoAccounting:
@@ -295,12 +307,12 @@ def _payer(context: RequestContext, route: RouteRequest) -> _Payer:
         raise unauthenticated("This JWT is not valid here.")
     if caller is None:
         return _NOBODY
-    team_id, context.models = caller.payer(route.model)
+    team_id, context.models = caller.payer(route.names[0])
     return _Payer(caller.user_id, team_id, caller.end_user)
 
 
 def check_models(context: RequestContext, route: RouteRequest) -> None:
     """Raises ApiError 403 if the key may not use the model or a fallback that the request names."""
-    for name in (route.model, *(route.fallbacks or ())):
+    for name in route.names:
         if not keys.allows(context.models, name):
             raise forbidden(f"This key may not use the model '{name[:200]}'.")

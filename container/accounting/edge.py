@@ -322,6 +322,8 @@ class EdgeAccounting:
         """Wrap the edge's reservation. Raises ApiError 403 if the key may not use a fallback that the request names."""
         check_models(context, route)
         grant = context.grant
+        if grant.aliases and grant.aliases.get(route.alias) != route.model:
+            raise misfit("The edge has made a reservation for another model.")
         reports = self.journal if grant.ack is None else self._carried
         context.always = [*context.always, *grant.headers]
         context.reserved = True

@@ -2,11 +2,11 @@
 fields of `/team/new` and its like."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.core.ledger import declared
+from worker.core.ledger import declared, keys
 from worker.core.ledger.declared import DeclaredOwner
 from worker.core.ledger.key_fields import FieldError
 
@@ -25,8 +25,10 @@ class ConfigOwner:
     held: DeclaredOwner = field(repr=False)
 
 
-def parse(document: Document, sections: Mapping[str, tuple[KeyPath, Any]]) -> tuple[ConfigOwner, ...]:
-    """Parses the sections, by name, and reports problems to `document`."""
+def parse(
+    document: Document, sections: Mapping[str, tuple[KeyPath, Any]], models: Sequence[str]
+) -> tuple[ConfigOwner, ...]:
+    """Parses the sections, by name, and reports problems to `document`. `models`: the names in the file."""
     found: list[ConfigOwner] = []
     where: list[KeyPath] = []
     for section in declared.SECTIONS:
@@ -51,6 +53,10 @@ def parse(document: Document, sections: Mapping[str, tuple[KeyPath, Any]]) -> tu
     budgets = {one.held.id for one in found if one.section == declared.BUDGET_SECTION}
     for one, at in zip(found, where, strict=True):
         _known_budget(document, at, one.held.columns.get("budget_id"), budgets)
+        for alias, model in json.loads(one.held.columns.get("model_aliases", "{}")).items():
+            if not keys.allows(json.dumps(models), model):
+                message = f"'{model}' is not a model of this config; the alias has no effect."
+                document.report("warning", (*at, "model_aliases", alias), message, did_you_mean(model, models))
     _unique_emails(document, found, where)
     return tuple(found)
 

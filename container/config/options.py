@@ -184,9 +184,9 @@ class _Reader:
         has_master_key = bool(self.environment.get("LITELLM_MASTER_KEY") or values.get("master_key"))
         for path, value in self.later:
             self._elsewhere(path, value, has_master_key)
-        values["owners"] = declared_owners.parse(document, self.owners_at)
+        models = (*self.groups, *values.get("model_group_alias", ()))
+        values["owners"] = declared_owners.parse(document, self.owners_at, models)
         if self.keys_at is not None:
-            models = (*self.groups, *values.get("model_group_alias", ()))
             found = virtual_keys.parse(document, *self.keys_at, self.environment, models)
             values["virtual_keys"] = found
             declared_owners.check_keys(document, self.keys_at[0], found, values["owners"])

@@ -142,7 +142,7 @@ class BehindTheEdge:
 
     def _read_grant(self, context: RequestContext) -> None:
         context.grant = edge.read_grant(context.header(edge.GRANT_HEADER))
-        context.models = context.grant.models
+        context.models, context.aliases = context.grant.models, context.grant.aliases
         if context.grant.ack is not None:
             self._journal.acknowledge(context.grant.ack)
 

@@ -92,7 +92,7 @@ class Completions:
         self, cache: ResponseCache, context: RequestContext, request: Completion, reservation: AnyReservation
     ) -> None:
         """Respond from the cache, or route the request and cache a complete response."""
-        targets = self._router.groups.targets(request.model)
+        targets = self._router.groups.targets(request.route.model)
         key = cache.key(context, request, tuple(t.deployment.id for t in targets))
         may_take, may_keep = controls(context, request)
         found = await cache.get(key) if key is not None and may_take else None

@@ -19,7 +19,7 @@ from ..config.load import Config
 from ..config.price_map import price_map
 from ..config.wildcards import names
 from ..formats.shared.capabilities import capabilities
-from ..routing.router import Groups, Router
+from ..routing.router import Groups, Router, Target
 from ..server.context import RequestContext
 from .attempts import model_off
 
@@ -51,6 +51,9 @@ class Models:
         found = await self._names()
         if context.models != "[]":
             found = _allowed(found, context)
+        if context.aliases:
+            aliases = [name for name, model in context.aliases.items() if self._is_on(model)]
+            found = [*(name for name in found if name not in context.aliases), *aliases]
         if context.dialect == "anthropic":
             context.respond(200, orjson.dumps(_page(found, context)))
         elif context.dialect == "google":
@@ -61,13 +64,13 @@ class Models:
     async def one(self, context: RequestContext, name: str) -> None:
         """Return one model. A model that is off answers 503 and says what to set, as it does for a chat request."""
         context.dialect = _dialect(context)
-        targets = self._groups.targets(name)
+        targets = self._groups.targets(context.aliases.get(name, name))
         if not targets or not keys.allows(context.models, name):
             raise model_not_found(name, _allowed(self.on, context))
         if all(t.deployment.off for t in targets):
             raise model_off(name, targets)
-        described = {"anthropic": _anthropics, "google": self._googles, "openai": _model}[context.dialect]
-        context.respond(200, orjson.dumps(described(name)))
+        described = {"anthropic": _anthropics, "google": lambda name: self._googles(name, targets), "openai": _model}
+        context.respond(200, orjson.dumps(described[context.dialect](name)))
 
     def _googles_page(self, found: Sequence[str], context: RequestContext) -> dict[str, Any]:
         """Return one page in Google's format. A page's token is the name of its first model. Raises ApiError 400."""
@@ -80,12 +83,14 @@ class Models:
             raise invalid_request("'pageToken' is not one of a page.", param="pageToken")
         first = found.index(token) if token else 0
         last = first + min(int(size[:6]), _MOST)
-        page: dict[str, Any] = {"models": [self._googles(name) for name in found[first:last]]}
+        targets = self._groups.targets
+        shown = [self._googles(name, targets(context.aliases.get(name, name))) for name in found[first:last]]
+        page: dict[str, Any] = {"models": shown}
         return {**page, "nextPageToken": found[last]} if last < len(found) else page
 
-    def _googles(self, name: str) -> dict[str, Any]:
+    def _googles(self, name: str, targets: Sequence[Target]) -> dict[str, Any]:
         """https://ai.google.dev/api/models#Model"""
-        (target, *_) = self._groups.targets(name)
+        (target, *_) = targets
         d = target.deployment
         window, most = d.info.get("max_input_tokens"), capabilities(d, target.model).max_output
         limits = {"inputTokenLimit": window, "outputTokenLimit": most}
@@ -98,6 +103,9 @@ class Models:
             **{field: limit for field, limit in limits.items() if isinstance(limit, int)},
             "supportedGenerationMethods": list(_EMBEDS if embeds else _GENERATES),
         }
+
+    def _is_on(self, model: str) -> bool:
+        return any(not target.deployment.off for target in self._groups.targets(model))
 
     async def _names(self) -> tuple[str, ...]:
         async with self._reading:

@@ -149,7 +149,8 @@ class Parking:
             orjson.dumps(
                 {
                     "id": id,
-                    "model": asked.request.model,
+                    "model": asked.request.route.model,
+                    "named": asked.request.route.alias,
                     "amount": quote.amount,
                     "tokens": quote.tokens,
                     "add_limit": quote.add_limit,

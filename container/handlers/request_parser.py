@@ -36,7 +36,7 @@ class RequestParser:
     async def asked(self, context: RequestContext, endpoint: Endpoint) -> ParsedRequest:
         """Return the parsed request. Raises ApiError, ClientLeft."""
         if context.asked is not None:
-            context.group = self._router.groups.label(context.asked.request.model)
+            context.group = self._router.groups.label(context.asked.request.route.model)
             return context.asked
         parsed = self.read(context, endpoint, await context.body(self.max_body_mb))
         request = parsed.request
@@ -58,7 +58,9 @@ class RequestParser:
         else:
             request = parse(endpoint.name, raw)
         request.claims = claims.with_headers(request.claims, context.headers, self._router.options.user_headers)
-        context.group = self._router.groups.label(request.model)
+        if context.aliases:
+            request.route = request.route.resolved(context.aliases)
+        context.group = self._router.groups.label(request.route.model)
         check_models(context, request.route)
         size = None
         if isinstance(request, Completion) and endpoint.name in STATEFUL:

@@ -247,7 +247,7 @@ class ResponseState:
         return self.size(request)
 
     def _targets(self, request: Completion) -> list[Target]:
-        names = [request.model, *self._router.fallbacks(request.route, "fallbacks")]
+        names = [request.route.model, *self._router.fallbacks(request.route, "fallbacks")]
         return [t for name in names for t in self._router.targets(name, request.route)]
 
     def size(self, request: Completion) -> Prompt | None:

@@ -196,8 +196,12 @@ class App:
             await self._dispatch(context, endpoint)
             return
         self._authenticator.check(context, endpoint)
-        if context.token is not None:
-            await self._verify(context, context.token, endpoint)
+        token = context.token
+        if token is not None:
+            await self._verify(context, token, endpoint)
+            if endpoint.billable and context.caller is not None and context.caller.teams:
+                await self._admitted_by_token(context, endpoint, token)
+                return
         if context.key_hash is not None:
             if not endpoint.billable:
                 await self._accounting.authenticate(context)
@@ -206,14 +210,14 @@ class App:
                 return
         await self._dispatch(context, endpoint)
 
-    async def _verify(self, context: RequestContext, token: str, endpoint: Endpoint) -> None:
-        """Find out who sent the JWT. Raises ApiError 401, 403 or 503."""
+    async def _verify(self, context: RequestContext, token: str, endpoint: Endpoint, *, fresh: bool = False) -> None:
+        """Find out who sent the JWT. `fresh`: ask the ledger in any case. Raises ApiError 401, 403 or 503."""
         assert self._tokens is not None, "without it no JWT is accepted"
         context.token = None
         team = context.header(TEAM_HEADER)
-        caller = await self._tokens(token, endpoint, context.path, team, time.time())
+        caller = await self._tokens(token, endpoint, context.path, team, time.time(), fresh=fresh)
         context.caller, context.administrator = caller, caller.administrator
-        context.models, context.person = caller.models, caller.credential
+        context.models, context.aliases, context.person = caller.models, caller.aliases, caller.credential
 
     def _has_session(self, context: RequestContext) -> bool:
         """Whether the call comes with a session of the dashboard instead of a key. Raises ApiError 403."""
@@ -229,7 +233,7 @@ class App:
         """
         if not self._accounting.assume_cached_key(context):
             await self._accounting.authenticate(context)
-        assumed = context.models
+        assumed = context.models, context.aliases
         try:
             await self._dispatch(context, endpoint)
         except ApiError:
@@ -237,9 +241,23 @@ class App:
                 raise
             body = context.kept
             await self._accounting.authenticate(context)
-            if context.models == assumed:
+            if (context.models, context.aliases) == assumed:
                 raise
             context.kept = body
+            await self._dispatch(context, endpoint)
+
+    async def _admitted_by_token(self, context: RequestContext, endpoint: Endpoint, token: str) -> None:
+        """Check the request of a JWT's teams. What is known of them may be out of date, so a refusal is checked
+        again, as in `_admitted`."""
+        assumed, context.key_assumed = context.caller, True
+        try:
+            await self._dispatch(context, endpoint)
+        except ApiError:
+            if not context.key_assumed or context.started:
+                raise
+            await self._verify(context, token, endpoint, fresh=True)
+            if context.caller == assumed:
+                raise
             await self._dispatch(context, endpoint)
 
     def _dispatch(self, context: RequestContext, endpoint: Endpoint) -> Awaitable[None]:

@@ -193,9 +193,10 @@ _SPECIAL_CHAINS = {"context_window": "context_window_fallbacks", "content_policy
 
 
 class RouteRequest(NamedTuple):
-    """`model`: the client's name for it. `tokens`: estimated usage. `fallbacks` and `num_retries`: the request's own,
-    or None for the configuration's. `only`: ids of the deployments that have what the request refers to, None for
-    all. `exhausted`: ids of accounts that are used up; deployments that draw on them are passed over."""
+    """`model`: the client's name for it, or what that stands for. `tokens`: estimated usage. `fallbacks` and
+    `num_retries`: the request's own, or None for the configuration's. `only`: ids of the deployments that have what the
+    request refers to, None for all. `exhausted`: ids of accounts that are used up; deployments that draw on them are
+    passed over. `named`: the client's names for the model and the fallbacks, if any of them is an alias of its team."""
 
     model: str
     tokens: int = 0
@@ -204,6 +205,27 @@ class RouteRequest(NamedTuple):
     num_retries: int | None = None
     only: frozenset[str] | None = None
     exhausted: frozenset[str] = frozenset()
+    named: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The client's names for the model and the fallbacks."""
+        return self.named or (self.model, *(self.fallbacks or ()))
+
+    @property
+    def alias(self) -> str:
+        """The client's name for the model if that is an alias, else ''."""
+        return self.named[0] if self.named and self.named[0] != self.model else ""
+
+    def resolved(self, aliases: Mapping[str, str]) -> "RouteRequest":
+        """Return the request with the models that these aliases stand for. An alias of an alias is none, as in
+        LiteLLM."""
+        names = self.names
+        if not self.named and aliases.keys().isdisjoint(names):
+            return self
+        targets = tuple(aliases.get(name, name) for name in names)
+        fallbacks = None if self.fallbacks is None else targets[1:]
+        return self._replace(model=targets[0], fallbacks=fallbacks, named=() if targets == names else names)
 
 
 class Try(NamedTuple):

@@ -174,6 +174,7 @@ SERVER = "litellm-router"
 # Owner of the responses of clients without a key.
 ANONYMOUS = "anonymous"
 _NOTHING_GRANTED = EdgeGrant()
+_NO_ALIASES: Mapping[str, str] = {}
 _VALUE = itemgetter(1)
 
 
@@ -237,7 +238,8 @@ class RequestContext:
         caller           who the JWT names, once it is verified
         key_alias        the key's name, '' if it has none or is not known
         key_id           that key's id in the ledger, once it is known
-        models           the models that the key may use, as JSON
+        models           the models that the key may use, and the aliases of its team, as JSON
+        aliases          the models that those aliases stand for
         key_assumed      the key was valid a moment ago; admission decides whether it still is, and for the same models
                          (see `key_verified`)
         unsealed         the request uses a response or an item of this key's; see `holder`
@@ -262,6 +264,7 @@ class RequestContext:
     __slots__ = (
         "_queried_key",
         "administrator",
+        "aliases",
         "always",
         "asked",
         "attempted",
@@ -330,6 +333,7 @@ class RequestContext:
         self.key_id = ""
         self.unsealed = False
         self.models = "[]"
+        self.aliases: Mapping[str, str] = _NO_ALIASES
         self.grant = _NOTHING_GRANTED
         self.reserved = False
         self.asked: ParsedRequest | None = None

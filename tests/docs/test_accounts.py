@@ -7,7 +7,10 @@ from tests.processes import ROOT
 from worker.core.ledger.declared import SECTIONS
 
 PAGE = (ROOT / "docs" / "accounts.md").read_text()
-MODELS = "model_list:\n  - {model_name: gpt-4o, litellm_params: {model: openai/x, mock_response: hi}}\n"
+MODELS = "model_list:\n" + "".join(
+    f"  - {{model_name: {name}, litellm_params: {{model: openai/x, mock_response: hi}}}}\n"
+    for name in ("gpt-4o", "gpt-4o-mini")
+)
 
 
 def test_its_example_declares_every_kind(tmp_path):

@@ -49,6 +49,10 @@ _LOWERED = protocol.grant_of(REQUEST, {**RESULT, **LOWERED}, None, 7)
 _add("grant_with_a_lowered_limit", _LOWERED.encode(), EdgeGrant.decode, _LOWERED)
 _PASSING = protocol.grant_of(REQUEST, {**RESULT, "exhausted": ["provider:openai"]}, 4096, 7)
 _add("grant_that_passes_over", _PASSING.encode(), EdgeGrant.decode, _PASSING)
+_ALIASED = protocol.grant_of({**REQUEST, "named": "größe"}, RESULT, 4096, 7)
+_add("grant_with_an_alias", _ALIASED.encode(), EdgeGrant.decode, _ALIASED)
+_ALIASES = EdgeGrant(models='["gpt-4o", "fast"]', owner="ab", key_id="id", aliases={"fast": "gpt-4o-mini"})
+_add("grant_of_aliases", _ALIASES.encode(), EdgeGrant.decode, _ALIASES)
 _FREE = protocol.grant_of({**REQUEST, "secret_hash": None, "amount": None}, {**RESULT, "limited": False}, 4096)
 _add("grant_of_the_master_key", _FREE.encode(), EdgeGrant.decode, _FREE)
 _NAMED = protocol.grant_of(REQUEST, {**RESULT, "key_alias": "größe"}, 4096, 7)
@@ -65,6 +69,8 @@ _add("admission_with_an_end_user", protocol.encode_admission(*_CLAIMED), protoco
 _add("admission_with_steps", protocol.encode_admission(*_LOWERABLE), protocol.decode_admission, _LOWERABLE)
 _add("admission", protocol.encode_admission(*_ADMISSION), protocol.decode_admission, _ADMISSION)
 _REFUSAL = decision.rate_limited("Limit of 3 requests a minute reached.", 12, [["x-should-retry", "false"]])
+_OF_AN_ALIAS = {**REQUEST, "named": "fast"}, 4096, NO_CLAIMS, "configuration", [], ()
+_add("admission_of_an_alias", protocol.encode_admission(*_OF_AN_ALIAS), protocol.decode_admission, _OF_AN_ALIAS)
 _add("refusal", protocol.encode_refusal(_REFUSAL), protocol.decode_refusal, _REFUSAL)
 _CARRIED = CarriedReport(9, 4, REPORT.fields)
 _add("carried_report", _CARRIED.encode(), CarriedReport.decode, _CARRIED)
@@ -140,6 +146,7 @@ FIELDS = st.lists(st.one_of(TEXT, NUMBER), max_size=12)
         TEXT,
         st.none() | st.integers(1, 2**53),
         TEXTS.map(tuple),
+        st.dictionaries(TEXT, TEXT, max_size=3),
     )
 )
 def test_any_grant_survives_a_round_trip(grant: EdgeGrant) -> None:
@@ -213,11 +220,14 @@ def test_a_container_of_the_version_before_refuses_a_lowered_grant() -> None:
     assert protocol.catalog_of("hash", _GRANT) == "hash"
     assert protocol.catalog_of("hash", _LOWERED) != "hash"
     assert protocol.catalog_of("hash", _PASSING) not in ("hash", protocol.catalog_of("hash", _LOWERED))
+    assert protocol.catalog_of("hash", _ALIASED).removeprefix("hash") not in ("", protocol.catalog_of("", _PASSING))
+    assert protocol.catalog_of("hash", _ALIASES) == "hash"  # without a reservation
     assert _LOWERED.amount == LOWERED["amount"]
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "null", "7", '"text"', "[7]", '{"models": 7}', '{"reservation": 7}', '{"ack": "1"}']
+    "text",
+    ["", "{", "null", "7", '"text"', "[7]", '{"models": 7}', '{"reservation": 7}', '{"ack": "1"}', '{"aliases": [7]}'],
 )
 @pytest.mark.parametrize(
     "decode",

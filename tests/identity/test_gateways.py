@@ -300,3 +300,31 @@ def test_a_user_that_is_not_known(start: Callable[..., Gateway]):
     gateway = start({"user_id_jwt_field": "sub"})
     assert code(gateway.chat(token(claims(sub="nobody")))) == (401, "authentication_error")
     assert code(gateway.ask("GET", "/v1/models", token(claims(sub="nobody")))) == (401, "authentication_error")
+
+
+def test_an_alias_of_a_tokens_team(start: Callable[..., Gateway]):
+    """Also one that hides a model, and also when it has just been changed."""
+    gateway = start(RULES)
+
+    def team(action: str, **aliases: str) -> None:
+        fields = {"team_id": "aliased", "model_aliases": aliases}
+        assert gateway.ask("POST", f"/team/{action}", MASTER_KEY, fields).status_code == 200
+
+    key = ours(sub="ada", groups=["aliased"])
+    team("new", other="third")
+    for target in ("third", "mock", "third"):
+        team("update", other=target)
+        for _ in range(2):
+            answer = gateway.chat(key, "other")
+            assert (answer.status_code, answer.headers["x-litellm-model-group"]) == (200, target)
+    assert gateway.chat(key, "third").status_code == 403
+    listed = [one["id"] for one in gateway.ask("GET", "/v1/models", key).json()["data"]]
+    assert "other" in listed
+    assert "third" not in listed
+    team("update")
+    for _ in range(2):
+        assert gateway.chat(key, "other").headers["x-litellm-model-group"] == "other"
+    small = token(claims(sub="ada", groups=["aliased"], scope="models.small"))
+    team("update", other="mock", mock="third")
+    assert gateway.chat(small, "other").status_code == 403
+    assert gateway.chat(small, "mock").headers["x-litellm-model-group"] == "third"

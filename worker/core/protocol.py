@@ -72,7 +72,7 @@ def owner_of(secret_hash: str | None, user_id: str, team_id: str) -> str:
 
 
 # Fields of a grant that are not sent without a value.
-_LEFT_OUT = frozenset(("key_alias", "key_id", "most_output", "exhausted"))
+_LEFT_OUT = frozenset(("key_alias", "key_id", "most_output", "exhausted", "aliases"))
 
 
 class EdgeGrant(NamedTuple):
@@ -86,8 +86,9 @@ class EdgeGrant(NamedTuple):
     the virtual key's id in the ledger, which stays when its secret is replaced; '' for the master key. Older edges send
     no `key_id`, and without a reservation no `owner`. `most_output`: the amount covers no output limit above this one,
     whoever sets it; None if it covers the request's. `exhausted`: the ids of accounts that are used up: no deployment
-    that draws on one of them may answer. A grant with one of the last two comes with `catalog_of`, because an older
-    container does not know them.
+    that draws on one of them may answer. `aliases`: the models that the client's names for models stand for; with a
+    reservation, of the one model that it was made for. A reservation with one of the last three comes with
+    `catalog_of`, because an older container does not know them.
     """
 
     reservation: str = ""
@@ -102,13 +103,14 @@ class EdgeGrant(NamedTuple):
     key_id: str = ""
     most_output: int | None = None
     exhausted: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = {}
 
     def encode(self) -> str:
-        fields = {"models": None if self.models == "[]" else json.loads(self.models)}
+        fields: dict[str, Any] = {"models": None if self.models == "[]" else json.loads(self.models)}
         if self.reservation:
             fields = {**self._asdict(), **fields}
         elif self.owner:
-            fields |= {"owner": self.owner, "key_id": self.key_id}
+            fields |= {"owner": self.owner, "key_id": self.key_id, "aliases": self.aliases}
         return json.dumps({n: v for n, v in fields.items() if v or n not in _LEFT_OUT})
 
     @classmethod
@@ -128,18 +130,20 @@ class EdgeGrant(NamedTuple):
             _a(str, fields.get("key_id", "")),
             _a(int | None, fields.get("most_output")),
             tuple(_a(str, account) for account in fields.get("exhausted") or ()),
+            {name: _a(str, model) for name, model in _a(dict, fields.get("aliases", {})).items()},
         )
 
 
 # These follow the catalog's hash in CATALOG_HEADER. A container that does not know them refuses the request, at no
 # cost.
-LOWERED, PASSED_OVER = "+lowered", "+passed-over"
+LOWERED, PASSED_OVER, ALIASED = "+lowered", "+passed-over", "+aliased"
 
 
 def catalog_of(catalog: str, grant: EdgeGrant) -> str:
     """Returns the value of CATALOG_HEADER for a request with this grant. `catalog`: the catalog's hash."""
     catalog += "" if grant.most_output is None else LOWERED
-    return catalog + PASSED_OVER if grant.exhausted else catalog
+    catalog += PASSED_OVER if grant.exhausted else ""
+    return catalog + ALIASED if grant.aliases and grant.reservation else catalog
 
 
 def grant_of(
@@ -163,6 +167,7 @@ def grant_of(
         result.get("key_id", ""),
         most_output,
         tuple(result.get("exhausted", ())),
+        {request["named"]: request["model"]} if request.get("named") else {},
     )
 
 
@@ -176,7 +181,7 @@ def encode_admission(
 ) -> str:
     """`request`: fields of `ledger.admit.AdmissionRequest` except instance, lease, tags, steps, without_limit and
     candidates. `add_limit`: see `grant_of`. `claims`: the end user only if `request` has none. `configuration`: as in
-    CONFIGURATION_HEADER. `steps`: see `values.output_steps`."""
+    CONFIGURATION_HEADER. `steps`: see `values.output_steps`. Objects older than a field of the request refuse it."""
     fields = {"ask": request, "add_limit": add_limit, "tags": claims.tags, "configuration": configuration}
     if claims.end_user:
         fields["end_user"] = claims.end_user

@@ -5,6 +5,7 @@ quotes the request and holds it until the ledger has admitted it.
 """
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyodide.ffi import JsException
@@ -60,6 +61,10 @@ if TYPE_CHECKING:
 INLINE_BYTES = 64 * 1024
 # Total size of the bodies held here at a time. An isolate has 128 MB for everything.
 MOST_HELD_BYTES = 8 * 1024 * 1024
+# Of keys whose teams have aliases.
+_MOST_KNOWN = 256
+# How often a request is quoted if what its model's name stands for changes meanwhile.
+_MOST_QUOTES = 3
 
 
 class Presented(NamedTuple):
@@ -102,12 +107,14 @@ class Admission:
         self._instances = instances
         self._quoter = quoter
         self._held = 0
+        # By key: what the ledger last said about the aliases that its team has. Every admission checks it.
+        self._aliases: dict[str | None, Mapping[str, str]] = {}
 
     async def authenticate(self, who: Presented, request_id: str) -> EdgeGrant:
-        """Returns a grant without a reservation: whose key this is, and the models that it may use. Raises ApiError 401
-        or 503."""
+        """Returns a grant without a reservation: whose key this is, the models that it may use, and its team's aliases.
+        Raises ApiError 401 or 503."""
         if who.caller is not None:
-            return EdgeGrant(models=who.caller.models, owner=who.caller.owner)
+            return EdgeGrant(models=who.caller.models, owner=who.caller.owner, aliases=who.caller.aliases)
         key_hash = who.key_hash
         if key_hash is None:
             return EdgeGrant(owner=MASTER)
@@ -117,7 +124,18 @@ class Admission:
             raise unavailable(error, request_id) from None
         if not found["ok"]:
             raise refused(found)
-        return EdgeGrant(models=json.dumps(found["models"]), owner=key_hash, key_id=found.get("key_id", ""))
+        aliases = self._remember(key_hash, found.get("aliases", {}))
+        models = json.dumps(found["models"])
+        return EdgeGrant(models=models, owner=key_hash, key_id=found.get("key_id", ""), aliases=aliases)
+
+    def _remember(self, key_hash: str | None, aliases: Mapping[str, str]) -> Mapping[str, str]:
+        if aliases and len(self._aliases) >= _MOST_KNOWN:
+            self._aliases.clear()
+        if aliases:
+            self._aliases[key_hash] = aliases
+        elif self._aliases:
+            self._aliases.pop(key_hash, None)
+        return aliases
 
     async def answer(self, billable: BillableRequest) -> Any:
         """Returns a JS response. Raises ApiError."""
@@ -130,29 +148,57 @@ class Admission:
             content = buffer.to_bytes()
             model = google.model_of(billable.path) if billable.endpoint.name in GOOGLE else None
             parsed = body.can_be_parsed(content)
-            quoted = self._quoter.quote(billable.endpoint.name, content, model) if parsed else None
-            if quoted is None:
-                return await self._parked(billable, buffer)
-            if billable.names[0] == FIRST and not self._instances.apart:
+            aliases = self._known_aliases(billable.who)
+            quotes = 0
+            while True:
+                quotes += 1
+                quoted = self._quoter.quote(billable.endpoint.name, content, model, aliases) if parsed else None
+                if quoted is None:
+                    return await self._parked(billable, buffer)
                 try:
-                    return await self._admitted_there(billable, quoted, buffer)
-                except Apart:
-                    pass
-            instance = self._instances.start_id(billable.names[0])
-            grant = await self._admit(billable, quoted, instance)
-            return await self._send_inline(grant, billable, billable.names, instance, buffer)
+                    return await self._quoted(billable, quoted, buffer)
+                except _AnotherModel as changed:
+                    aliases = self._learned(billable.who, aliases, quoted, changed.model)
+                    if quotes == _MOST_QUOTES:
+                        raise
         finally:
             self._held -= length
+
+    def _known_aliases(self, who: Presented) -> Mapping[str, str] | None:
+        if who.caller is not None:
+            return who.caller.aliases
+        return self._aliases.get(who.key_hash) if self._aliases else None
+
+    def _learned(
+        self, who: Presented, aliases: Mapping[str, str] | None, quoted: Quoted, model: str
+    ) -> Mapping[str, str]:
+        """Returns the aliases, with what the ledger says that the request's model stands for."""
+        named = quoted.named or quoted.model
+        learned = {name: target for name, target in (aliases or {}).items() if name != named}
+        if model != named:
+            learned[named] = model
+        return learned if who.caller is not None else self._remember(who.key_hash, learned)
+
+    async def _quoted(self, billable: BillableRequest, quoted: Quoted, buffer: Any) -> Any:
+        """Raises _AnotherModel or ApiError."""
+        if billable.names[0] == FIRST and not self._instances.apart:
+            try:
+                return await self._admitted_there(billable, quoted, buffer)
+            except Apart:
+                pass
+        instance = self._instances.start_id(billable.names[0])
+        grant = await self._admit(billable, quoted, instance)
+        return await self._send_inline(grant, billable, billable.names, instance, buffer)
 
     async def _admitted_there(self, billable: BillableRequest, quoted: Quoted, buffer: Any) -> Any:
         """Sends the request to the ledger object, which admits it and forwards it to its own container.
 
-        Raises Apart or ApiError.
+        Raises Apart, _AnotherModel or ApiError.
         """
         client = billable.client
         quote = quoted.quote
         asked = encode_admission(
-            _ask(billable, quoted.model, quote),
+            _ask(billable, quoted),
             quote.add_limit,
             _claims(billable, quoted.claims),
             configuration().name,
@@ -169,7 +215,7 @@ class Admission:
         if status == 403:
             refusal = or_none(response.headers.get(REFUSAL_HEADER))
             if refusal is not None:
-                raise refused(decode_refusal(refusal))
+                raise _refused(decode_refusal(refusal))
         elif status == 503:
             why = or_none(response.headers.get(NO_INSTANCE_HEADER))
             if why is not None:
@@ -225,7 +271,7 @@ class Admission:
         try:
             quote = Quote(said["amount"], said["tokens"], said["add_limit"], said["unpriced"], said.get("steps", ()))
             claimed = Claims(said.get("tags", ""), said.get("end_user", ""))
-            quoted = Quoted(said["model"], quote, claimed, said.get("candidates", ()))
+            quoted = Quoted(said["model"], quote, claimed, said.get("candidates", ()), said.get("named", ""))
             grant = await self._admit(billable, quoted, parked.instance)
         except ApiError:
             await self._forget(billable, parked, said["id"])
@@ -236,9 +282,9 @@ class Admission:
         )
 
     async def _admit(self, billable: BillableRequest, quoted: Quoted, instance: str) -> "_Grant":
-        """Raises ApiError if the ledger refuses or is unavailable."""
+        """Raises _AnotherModel, or another ApiError if the ledger refuses or is unavailable."""
         quote = quoted.quote
-        ask = _ask(billable, quoted.model, quote)
+        ask = _ask(billable, quoted)
         claimed = _claims(billable, quoted.claims)
         more = {"steps": _several(quote.steps), "without_limit": quote.add_limit is not None, "tags": claimed.tags}
         if claimed.end_user:
@@ -251,7 +297,7 @@ class Admission:
             await self._release(ask["id"], billable.client.id)  # it may have been admitted anyway
             raise unavailable(error, billable.client.id) from None
         if not result["ok"]:
-            raise refused(result)
+            raise _refused(result)
         return _grant(grant_of(ask, result, quote.add_limit))
 
     async def _send(
@@ -294,22 +340,37 @@ def _claims(billable: BillableRequest, claimed: Claims) -> Claims:
     return with_headers(claimed, billable.client.headers, CATALOG["user_headers"])
 
 
-def _ask(billable: BillableRequest, model: str, quote: Quote) -> dict[str, Any]:
+class _AnotherModel(ApiError):
+    """The request has to be quoted for `model` instead: that is what its model's name stands for now. To a client, a
+    503."""
+
+    def __init__(self, refused: ApiError, model: str) -> None:
+        super().__init__(refused.status, refused.type, refused.message, code=refused.code, headers=refused.headers)
+        self.model = model
+
+
+def _refused(result: Mapping[str, Any]) -> ApiError:
+    model = result.get("aliased")
+    return refused(result) if model is None else _AnotherModel(refused(result), model)
+
+
+def _ask(billable: BillableRequest, quoted: Quoted) -> dict[str, Any]:
     """Returns the fields of `ledger.admit.AdmissionRequest` except instance, lease, tags, steps and without_limit.
 
     Raises ApiError 403, see `_payer`. An older object does not know its fields, and refuses the request.
     """
-    client = billable.client
+    client, quote, named = billable.client, quoted.quote, quoted.named
     return {
         "id": client.own_id,
         "request_id": client.named or "",
         "secret_hash": billable.who.key_hash,
-        "model": model,
+        "model": quoted.model,
+        **({"named": named} if named else {}),
         "endpoint": billable.endpoint.name,
         "amount": quote.amount,
         "tokens": quote.tokens,
         "unpriced": quote.unpriced,
-        **({} if billable.who.caller is None else _payer(billable.who.caller, model)),
+        **({} if billable.who.caller is None else _payer(billable.who.caller, named or quoted.model)),
     }
 
 

@@ -24,10 +24,17 @@ FindOwners = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class Team(NamedTuple):
-    """`models`: a JSON list, empty for all."""
+    """`models`: those that it may use, a JSON list, empty for all. `aliases`: names that it may use, too, and the
+    models that they stand for, as JSON."""
 
     id: str
     models: str
+    aliases: str = "{}"
+
+    @property
+    def names(self) -> str:
+        """The models, and the aliases."""
+        return self.models if self.aliases == "{}" else keys.with_aliases(self.models, self.aliases)
 
 
 class Caller(NamedTuple):
@@ -62,17 +69,31 @@ class Caller(NamedTuple):
     @property
     def models(self) -> str:
         """The models that it may use, whoever pays, as a JSON list, empty for all."""
-        lists = [json.loads(team.models) for team in self.teams] or [json.loads(self.own)]
+        lists = [json.loads(team.names) for team in self.teams] or [json.loads(self.own)]
         return self._scoped(json.dumps([name for one in lists for name in one] if all(lists) else []))
 
+    @property
+    def aliases(self) -> dict[str, str]:
+        """The models that the aliases of its teams stand for. Of an alias, the team that pays for it decides."""
+        found: dict[str, str] = {}
+        if any(team.aliases != "{}" for team in self.teams):
+            for name in dict.fromkeys(name for team in self.teams for name in keys.aliases(team.aliases)):
+                target = keys.aliases(self._team(name).aliases).get(name)
+                if target is not None:
+                    found[name] = target
+        return found
+
     def payer(self, model: str) -> tuple[str, str]:
-        """Returns the id of the team that pays for this model, '' for none, and the models that may then be used. It is
-        the first team that may use the model, or else the first."""
+        """Returns the id of the team that pays for this model, '' for none, and the models that may then be used.
+        `model`: as the client names it."""
         if not self.teams:
             return "", self._scoped(self.own)
-        able = (team for team in self.teams if keys.allows(team.models, model))
-        team = next(able, self.teams[0])
-        return team.id, self._scoped(team.models)
+        team = self._team(model)
+        return team.id, self._scoped(team.names)
+
+    def _team(self, model: str) -> Team:
+        """Returns the first team that may use the model, or else the first."""
+        return next((team for team in self.teams if keys.allows(team.names, model)), self.teams[0])
 
     def _scoped(self, models: str) -> str:
         if self.scoped is None:
@@ -106,9 +127,11 @@ class TokenAuthenticator:
         """Fetches the public keys in the background."""
         self._verifier.prepare(self._trusts)
 
-    async def __call__(self, token: str, endpoint: Endpoint, path: str, team: str | None, now: float) -> Caller:
+    async def __call__(
+        self, token: str, endpoint: Endpoint, path: str, team: str | None, now: float, *, fresh: bool = False
+    ) -> Caller:
         """Returns who calls. Raises ApiError 401, 403 or 503. `team`: the value of `claims.TEAM_HEADER`. `now`: seconds
-        since 1970."""
+        since 1970. `fresh`: ask the ledger in any case."""
         try:
             found = await self._verifier.verify(token, self._trusts, now)
         except InvalidToken as error:
@@ -121,20 +144,20 @@ class TokenAuthenticator:
         claims.check_route(self._rules, who, endpoint, path)
         if who.admin:
             return Caller(who.user_id, who.end_user, administrator=True, scoped=who.models)
-        owners = await self._owners(who)
+        owners = await self._owners(who, fresh=fresh)
         return Caller(
             who.user_id,
             who.end_user,
-            teams=tuple(Team(id, models) for id, models in owners["teams"]),
+            teams=tuple(Team(*team) for team in owners["teams"]),
             own=owners["models"],
             scoped=who.models,
         )
 
-    async def _owners(self, who: Identity) -> dict[str, Any]:
+    async def _owners(self, who: Identity, *, fresh: bool) -> dict[str, Any]:
         """Raises ApiError 403 or 503."""
         name, now = (who.user_id, who.teams, who.chosen), self._clock()
         known = self._known.pop(name, None)
-        if known is None or now - known[0] >= _FRESH_SECONDS:
+        if known is None or fresh or now - known[0] >= _FRESH_SECONDS:
             rules = self._rules
             asked = {"user_id": who.user_id, "teams": list(who.teams), "chosen": who.chosen}
             asked |= {"add_user": rules.user_id_upsert, "add_team": rules.team_id_upsert}

@@ -132,13 +132,18 @@ def merged(own: Limits, default: Limits) -> Limits:
     )
 
 
+# The column of an owner's aliases, null for none.
+ALIASES = "NULLIF(o.model_aliases, '{}')"
+
+
 class Terms(NamedTuple):
-    """What the row of an account's owner says about its requests. `models`: a JSON list, '[]' for all. `limits`: with
-    those of its budget."""
+    """What the row of an account's owner says about its requests. `models`: a JSON list, '[]' for all. `aliases`: names
+    and the models they stand for, a JSON object, None for none. `limits`: with those of its budget."""
 
     alias: str | None
     blocked: int
     models: str
+    aliases: str | None
     limits: Limits
 
 

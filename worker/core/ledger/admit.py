@@ -1,8 +1,9 @@
 """Decides whether a request is admitted, and which values it writes and returns. `batch` does the reads and writes.
 
-Checks run in this order: the key (401), whether its team (401), its user or the end user (403) is blocked, the models
-(403), a known price if there is a budget (400), rate limits and budgets (429). Limits are checked for the key, its
-user, its team, the end user, the tags, and everyone. Only admitted requests are counted.
+Checks run in this order: the key (401), whether its team (401), its user or the end user (403) is blocked, what the
+model's name stands for (see `AdmissionRequest.named`), the models (403), a known price if there is a budget (400), rate
+limits and budgets (429). Limits are checked for the key, its user, its team, the end user, the tags, and everyone. Only
+admitted requests are counted.
 
 Routing passes over a deployment whose own or whose provider's budget is used up. A request is refused for that only if
 no deployment is left.
@@ -18,6 +19,7 @@ from ..values import claims
 from ..values.output_steps import OutputSteps, fitting
 from . import decision, keys, limits
 from .accounts import (
+    ALIASES,
     GLOBAL,
     NO_LIMITS,
     Account,
@@ -37,10 +39,11 @@ from .key_fields import Key
 _NOT_VALID = "This API key is not valid here."
 _BY_SECRET = f"""SELECT s.expires, {keys.COLUMNS}
 FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id WHERE s.hash = ?"""
-_OWNERS = "SELECT o.account, o.alias, o.blocked, o.models FROM ledger_owners o WHERE o.account IN (?, ?)"
+_OWNERS = f"SELECT o.account, o.alias, o.blocked, o.models, {ALIASES} FROM ledger_owners o WHERE o.account IN (?, ?)"
 
 
 _NONE: frozenset[str] = frozenset()
+_NO_ALIASES: Mapping[str, str] = {}
 _CLAIMED = ("end_user:", "tag:")
 
 
@@ -56,7 +59,8 @@ class AdmissionRequest(NamedTuple):
     output limits, see `values.output_steps`; the last one has `amount` and `tokens`. Empty if its limit cannot be
     lowered. `without_limit`: the client set no output limit. `user_id`, `team_id`: of a caller without a virtual key,
     '' for the master key. `end_user`: as the client names it, see `claims`. `candidates`: for each deployment that may
-    answer, the ids of its accounts, such as its provider's; empty if no deployment has any.
+    answer, the ids of its accounts, such as its provider's; empty if no deployment has any. `named`: the client's name
+    for the model, if that is an alias of its team and `model` is what it stands for; '' if the client named `model`.
     """
 
     id: str
@@ -77,6 +81,7 @@ class AdmissionRequest(NamedTuple):
     team_id: str = ""
     end_user: str = ""
     candidates: tuple[tuple[str, ...], ...] = ()
+    named: str = ""
 
     @property
     def caller(self) -> "Caller":
@@ -125,7 +130,8 @@ class Principal(NamedTuple):
 
     `barred`: the refusal if its team, its user or the end user is blocked. `rated`, `budgeted`: the accounts with such
     limits. `candidates`: the accounts of each deployment that may answer. `limited`: a budget or a token limit applies.
-    `models`: those that key, team and user all allow, a JSON list, empty for all. `who`, `starts`, `team_id`, `tags`,
+    `models`: those that key, team and user all allow, and the team's aliases, a JSON list, empty for all. `aliases`:
+    the models that its team's aliases stand for. `who`, `starts`, `team_id`, `tags`,
     `others`: the columns of the request's row that follow from the key and its accounts; `others` as a list, and
     without the candidates' accounts. `terms`: of the owners of accounts.
     """
@@ -139,6 +145,7 @@ class Principal(NamedTuple):
     candidates: Sequence[Sequence[Payer]] = ()
     limited: bool = False
     models: str = "[]"
+    aliases: Mapping[str, str] = {}
     who: tuple[str, str, str] = ("", "", "")
     starts: tuple[int, int, int] = (0, 0, 0)
     team_id: str = ""
@@ -193,6 +200,7 @@ def principal(
     starts = {payer.id: payer.start for payer, _ in accounts}
     first = (starts.pop(GLOBAL), starts.pop(key_account(key.id)) if key else 0, starts.pop(user_account(user_id), 0))
     limited = bool(budgeted)
+    models, aliases = _models(key, user_id, team_id, terms)
     for _, limit in rated if not candidates else (*rated, *chain(*candidates)):
         limited = limited or limit.tpm is not None or limit.max_budget is not None
     return Principal(
@@ -204,7 +212,8 @@ def principal(
         budgeted,
         candidates,
         limited,
-        models=_models(key, user_id, team_id, terms),
+        models=models,
+        aliases=aliases,
         who=(key.id, key.name, user_id) if key else ("", "", user_id),
         starts=first,
         team_id=team_id,
@@ -250,20 +259,26 @@ def team_refusal(team_id: str, *, blocked: bool) -> decision.Result:
     return decision.unauthenticated(f"Team={team_id} doesn't exist. Create it via `/team/new`.")
 
 
-def _models(key: Key | None, user_id: str, team_id: str, terms: Mapping[str, Terms]) -> str:
-    """Returns the models that the key and its team allow; without a team, the key and its user, as in LiteLLM."""
+def _models(key: Key | None, user_id: str, team_id: str, terms: Mapping[str, Terms]) -> tuple[str, Mapping[str, str]]:
+    """Returns the models that the key and its team allow; without a team, the key and its user, as in LiteLLM. And the
+    team's aliases."""
     own = key.models if key else "[]"
     if not terms and not team_id:
-        return own
+        return own, _NO_ALIASES
     owner = terms.get(team_account(team_id) if team_id else user_account(user_id))
-    if team_id and owner is not None and f'"{keys.TEAM_MODELS}"' in own:
+    if owner is None:
+        return own, _NO_ALIASES
+    if team_id and f'"{keys.TEAM_MODELS}"' in own:
         own = "[]"
-    return own if owner is None else keys.both_allow(own, owner.models)
+    models = keys.both_allow(own, owner.models)
+    if not team_id or owner.aliases is None:
+        return models, _NO_ALIASES
+    return keys.with_aliases(models, owner.aliases), keys.aliases(owner.aliases)
 
 
 def authenticate(secret_hash: str | None, now: int, user_id: str = "", team_id: str = "") -> Decision:
     """Checks a caller without admitting a request: {"ok": True, "key_id", "key_alias", "user_id", "team_id", "models"}
-    or a refusal.
+    or a refusal. If its team has aliases, the result has "aliases": the models they stand for.
 
     `secret_hash`: of a key, or None for a caller without one, who is this user or of this team. An empty list of models
     means all models.
@@ -284,18 +299,25 @@ def _authenticate(secret_hash: str | None, now: int, user_id: str, team_id: str)
         user_id, team_id = key.user_id, key.team_id
     terms: dict[str, Terms] = {}
     if user_id or team_id:
-        for account_id, alias, blocked, models in (yield _OWNERS, (user_account(user_id), team_account(team_id))):
-            terms[account_id] = Terms(alias, blocked, models, NO_LIMITS)
+        for account_id, alias, blocked, models, aliases in (
+            yield (
+                _OWNERS,
+                (user_account(user_id), team_account(team_id)),
+            )
+        ):
+            terms[account_id] = Terms(alias, blocked, models, aliases, NO_LIMITS)
     refused = _barred(key, user_id, team_id, "", terms)
     if refused:
         return refused
+    models, aliases = _models(key, user_id, team_id, terms)
     return {
         "ok": True,
         "key_id": key.id if key else "",
         "key_alias": key.name if key else "",
         "user_id": user_id,
         "team_id": team_id,
-        "models": json.loads(_models(key, user_id, team_id, terms)),
+        "models": json.loads(models),
+        **({"aliases": aliases} if aliases else {}),
     }
 
 
@@ -303,6 +325,18 @@ def _key_refusal(key: Key, secret_expires: int | None, now: int) -> decision.Res
     expired = key.expires is not None and key.expires <= now
     replaced = secret_expires is not None and secret_expires <= now
     return decision.unauthenticated(_NOT_VALID) if key.blocked or expired or replaced else None
+
+
+def _of_another_model(named: str, model: str) -> decision.Result:
+    """The request has been quoted for another model than the one that its name stands for now: quote it for "aliased",
+    and try again. Whoever does not know this sends it to the client, as a refusal."""
+    return {
+        **decision.refuse(
+            503, "service_unavailable", f"What the model '{named}' stands for has just changed. Try again.",
+            code="alias_changed", param="model", retry_after=1,
+        ),
+        "aliased": model,
+    }  # fmt: skip
 
 
 def _calls_no_model(key: Key) -> decision.Result:
@@ -346,8 +380,14 @@ def refusal_of(
             return _calls_no_model(principal.key), None
     if principal.barred:
         return {**principal.barred}, None
-    if not keys.allows(principal.models, request.model):
-        return decision.model_refused(request.model), None
+    wanted = request.model
+    if principal.aliases or request.named:
+        wanted = request.named or wanted
+        target = principal.aliases.get(wanted, wanted)
+        if target != request.model:
+            return _of_another_model(wanted, target), None
+    if not keys.allows(principal.models, wanted):
+        return decision.model_refused(wanted), None
     if not request.sized and principal.limited:
         return UNSIZED, None
     if request.amount is None and (principal.budgeted or any(_has_budget(some) for some in principal.candidates)):
@@ -509,4 +549,6 @@ def admitted(
         result["headers"] = [*result["headers"], [OUTPUT_LIMIT_HEADER, str(output_limit)]]
     if exhausted:
         result["exhausted"] = [*exhausted]
+    if principal.aliases:
+        result["aliases"] = principal.aliases
     return result

@@ -61,7 +61,8 @@ def batch(
     a budget or a token limit applies, so the request must be sent with the output limit it was reserved with. If that
     limit was lowered to fit, the result also has "output_limit" and the "amount" that is reserved with it; nothing
     above that limit may be sent. If some of the request's candidates are used up, the result has "exhausted": the ids
-    of their accounts. The request must not be sent to a deployment that draws on one of them.
+    of their accounts. The request must not be sent to a deployment that draws on one of them. If the team has aliases,
+    the result has "aliases", and a refusal has "aliased" if the request has to be quoted for that model instead.
     """
     return Decision(_batch(dialect, policy, reports, requests, now), whole=True)
 

@@ -414,7 +414,7 @@ def _bounds(user_id: str, team: str, policy: Policy | None) -> Steps:
         return []
     columns = ", ".join(f"COALESCE(o.{name}, b.{name})" for name in _LIMITS)
     rows = yield (
-        f"SELECT o.account, o.models, o.blocked, {columns} FROM ledger_owners o "
+        f"SELECT o.account, o.models, o.blocked, o.model_aliases, {columns} FROM ledger_owners o "
         f"LEFT JOIN ledger_budgets b ON b.id = o.budget_id WHERE o.account IN ({marks(len(accounts))})",
         tuple(accounts),
     )
@@ -424,13 +424,14 @@ def _bounds(user_id: str, team: str, policy: Policy | None) -> Steps:
 
 def _bound(account: str, row: Row | None, policy: Policy | None) -> _Bound:
     kind, _, name = account.partition(":")
-    limits: dict[str, int | None] = dict(zip(_LIMITS, row[3:] if row else (None,) * len(_LIMITS), strict=True))
+    limits: dict[str, int | None] = dict(zip(_LIMITS, row[4:] if row else (None,) * len(_LIMITS), strict=True))
     if kind == "user" and policy is not None:
         usual = policy.user(name)
         for limit, value in zip(_LIMITS, (usual.max_budget, usual.rpm, usual.tpm, usual.parallel), strict=True):
             limits[limit] = value if limits[limit] is None else limits[limit]
     what = f"the team '{name}'" if kind == "team" else "the key's user"
-    return _Bound(what, row[1] if row else "[]", limits, bool(row and row[2]), row is not None)
+    models = keys.with_aliases(row[1], row[3]) if row else "[]"
+    return _Bound(what, models, limits, bool(row and row[2]), row is not None)
 
 
 def _has_budget(policy: Policy, user_id: str) -> Steps:

@@ -302,13 +302,14 @@ def not_fitting(changed: Collection[str], values: Mapping[str, Any]) -> Steps:
         if keys.TEAM_MODELS in names:
             return decision.invalid(f"'{keys.TEAM_MODELS}' is for keys with a team_id.", "models")
         return None
-    rows = yield "SELECT models FROM ledger_owners WHERE account = ?", (team_account(values["team_id"]),)
+    rows = yield "SELECT models, model_aliases FROM ledger_owners WHERE account = ?", (team_account(values["team_id"]),)
     if not rows:
         return decision.not_found(f"There is no team '{values['team_id']}'.", "team_id")
+    allowed = keys.with_aliases(*rows[0])
     for name in names:
         # A pattern is within another if that matches it as text. A key of no models needs none of its team's.
         wanted = "*" if name == keys.ALL_MODELS else name
-        if name not in (keys.TEAM_MODELS, keys.NO_MODELS) and not keys.allows(rows[0][0], wanted):
+        if name not in (keys.TEAM_MODELS, keys.NO_MODELS) and not keys.allows(allowed, wanted):
             return decision.invalid(f"The team '{values['team_id']}' may not use the model '{name}'.", "models")
     return None
 

@@ -64,6 +64,19 @@ def both_allow(first: str, second: str) -> str:
     return json.dumps(list(dict.fromkeys(found)) or [NO_MODELS])
 
 
+@lru_cache(maxsize=512)
+def aliases(text: str) -> dict[str, str]:
+    """Returns the models that a team's aliases stand for, from JSON. Nobody may change it."""
+    return json.loads(text)
+
+
+@lru_cache(maxsize=512)
+def with_aliases(models: str, text: str) -> str:
+    """Returns a JSON list of these models and the names of these aliases. As in LiteLLM, who belongs to a team may use
+    its aliases whatever its models are. `text`: JSON, as in `aliases`."""
+    return models if models == "[]" else json.dumps(list(dict.fromkeys((*json.loads(models), *aliases(text)))))
+
+
 def of_a_key(listed: list[dict[str, Any]], models: str) -> list[dict[str, Any]]:
     """Filters the `data` of `/model/info` for a virtual key with this JSON list: its models that are on, without the
     operator's details."""

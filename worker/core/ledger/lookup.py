@@ -4,7 +4,7 @@ import json
 from collections.abc import Generator, Iterable
 from functools import lru_cache
 
-from . import keys
+from . import accounts, keys
 from .accounts import COLUMNS, GLOBAL, LIMIT_COLUMNS, Account, Limits, Terms
 from .decision import Row, Statement
 from .dialect import Dialect, marks
@@ -14,7 +14,9 @@ from .key_fields import Key
 _MOST_NAMES = 64
 # Names that are read together with the only key of a batch.
 _MOST_BESIDE_A_KEY = 32
-_TERMS = f"o.alias, o.blocked, o.models, {', '.join(f'COALESCE(o.{n}, b.{n})' for n in LIMIT_COLUMNS)}"
+_TERMS = (
+    f"o.alias, o.blocked, o.models, {accounts.ALIASES}, {', '.join(f'COALESCE(o.{n}, b.{n})' for n in LIMIT_COLUMNS)}"
+)
 _OWNERS = "LEFT JOIN ledger_owners o ON o.account = a.id LEFT JOIN ledger_budgets b ON b.id = o.budget_id"
 _SECRETS = f"SELECT s.hash, s.expires, {keys.WITH_BUDGET}"
 _OF_SECRETS = f"FROM ledger_secrets s JOIN ledger_keys k ON k.id = s.key_id {keys.JOIN_BUDGET}"
@@ -77,8 +79,8 @@ class Lookup:
     def _add(self, row: Row) -> None:
         self.accounts[row[0]] = Account(row[:-1])
         if row[-1] is not None:
-            alias, blocked, models, *limits = json.loads(row[-1])
-            self.terms[row[0]] = Terms(alias, blocked, models, Limits(*limits))
+            alias, blocked, models, aliases, *limits = json.loads(row[-1])
+            self.terms[row[0]] = Terms(alias, blocked, models, aliases, Limits(*limits))
 
 
 @lru_cache

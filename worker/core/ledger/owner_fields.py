@@ -21,6 +21,7 @@ _SINCE = 7
 
 _NAME = Form("Name", wide=True)
 _MODELS = Form("Models", "all", "Names, separated by commas; * stands for anything", wide=True)
+_ALIASES = Form("Model aliases", "{}", 'A JSON object, such as {"fast": "gpt-4o-mini"}', wide=True, more=True)
 _BUDGET = Form("Budget in US dollars", "none")
 _SOFT = Form("Alert at, in US dollars", "none", more=True)
 _EACH = Form(
@@ -103,7 +104,8 @@ class Owner(NamedTuple):
         kinds.COUNT, "max_parallel_requests", "requests at the same time", "--parallel N",
         Form("Requests at once", "no limit"), since=_SINCE)]
     model_aliases: Annotated[str, Field(
-        kinds.METADATA, "model_aliases", "names that its members may use for models", since=_SINCE)]
+        kinds.ALIASES, "model_aliases", "names that a team's requests may use, and the models they stand for",
+        "--model-aliases JSON", _ALIASES, since=_SINCE)]
     members: Annotated[str, Field(kinds.LIST, since=_SINCE)]
     metadata: Annotated[str, Field(
         kinds.METADATA, "metadata", "anything, as a JSON object", "--metadata JSON", since=_SINCE)]
@@ -149,7 +151,10 @@ def _table(names: Mapping[str, str], *same: str) -> FieldTable:
 OF_KIND: dict[str, OwnerKind] = {
     kind.name: kind
     for kind in (
-        OwnerKind(TEAM, "team_id", "team", "teams", 255, _table({"alias": "team_alias"}, "models", "metadata")),
+        OwnerKind(
+            TEAM, "team_id", "team", "teams", 255,
+            _table({"alias": "team_alias"}, "models", "model_aliases", "metadata"),
+        ),
         OwnerKind(
             USER, "user_id", "user", "users", 255,
             _table({"alias": "user_alias", "email": "user_email", "role": "user_role"}, "models", "metadata"),

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from . import admit, decision
-from .accounts import open_account, team_account, user_account
+from .accounts import ALIASES, open_account, team_account, user_account
 from .decision import Decision, Row, Steps
 from .dialect import marks
 from .owner_fields import OWNERS
 
-_OWNERS = "SELECT account, models, blocked FROM ledger_owners WHERE account IN "
+_OWNERS = f"SELECT o.account, o.models, o.blocked, {ALIASES} FROM ledger_owners o WHERE o.account IN "
 _NEW = {**OWNERS.defaults, "members": "[]", "declared": 0}
 _COLUMNS = ("account", *_NEW, "created", "updated")
 _INSERT = (
@@ -20,8 +20,9 @@ _MOST_NAMES = 64
 
 
 def find(user_id: str, teams: Sequence[str], *, add_user: bool, add_team: bool, chosen: bool, now: int) -> Decision:
-    """Returns {"ok": True, "models": the user's, "teams": [[team_id, models], …]} or a refusal.
-    `models` are JSON lists, empty for all.
+    """Returns {"ok": True, "models": the user's, "teams": [[team_id, models, aliases], …]} or a refusal. `models` are
+    JSON lists, empty for all. `aliases` are JSON objects with the models that they stand for, and left out if there are
+    none.
 
     `user_id`: '' for none. `teams`: those of the token, the best first; blocked and unknown ones are left out.
     `chosen`: any of them will do. `add_user`, `add_team`: create them if they do not exist.
@@ -40,17 +41,17 @@ def _find(user_id: str, teams: Sequence[str], add_user: bool, add_team: bool, no
     for account in new:
         yield open_account(account, 0)
         yield _INSERT, (account, *_NEW.values(), now, now)
-        rows[account] = (account, "[]", 0)
+        rows[account] = (account, "[]", 0, None)
     user = rows.get(user_account(user_id)) if user_id else None
     if user_id and user is None:
         return decision.unauthenticated(f"User={user_id} doesn't exist. Create it via `/user/new`.")
     if user is not None and user[2]:
         return decision.refuse(403, "permission_error", f"The user '{user_id}' is blocked.", code="blocked")
-    found = [[team, rows[team_account(team)][1]] for team in teams if _serves(rows.get(team_account(team)))]
+    found = []
+    for team in teams:
+        row = rows.get(team_account(team))
+        if row is not None and not row[2]:
+            found.append([team, row[1], *([row[3]] if row[3] else ())])  # older Workers know no aliases
     if teams and not found:
         return admit.team_refusal(teams[0], blocked=team_account(teams[0]) in rows)
     return {"ok": True, "models": user[1] if user else "[]", "teams": found}
-
-
-def _serves(row: Row | None) -> bool:
-    return row is not None and not row[2]

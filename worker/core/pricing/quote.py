@@ -289,12 +289,13 @@ _MAY_REFER = frozenset(("responses", "compact", "input_tokens"))
 
 
 class Quoted(NamedTuple):
-    """`model`: as named by the client. `claims`: of the body. `candidates`: see `ledger.admit.AdmissionRequest`."""
+    """`model`, `named`, `candidates`: see `ledger.admit.AdmissionRequest`. `claims`: of the body."""
 
     model: str
     quote: Quote
     claims: Claims = NO_CLAIMS
     candidates: Sequence[Sequence[str]] = ()
+    named: str = ""
 
 
 class Quoter:
@@ -323,9 +324,11 @@ class Quoter:
             if any(accounts[i] for i in indices if on[i])
         }
 
-    def quote(self, endpoint: str, content: bytes, model: str | None = None) -> Quoted | None:
+    def quote(
+        self, endpoint: str, content: bytes, model: str | None = None, aliases: Mapping[str, str] | None = None
+    ) -> Quoted | None:
         """Returns None if only the proxy can quote the request. `endpoint`: its name in `api.endpoints`. `model`: the
-        one in the path, None if it is in the body."""
+        one in the path, None if it is in the body. `aliases`: the models that the client's names for them stand for."""
         try:
             body = json.loads(content.decode())
         except (ValueError, RecursionError):
@@ -336,7 +339,9 @@ class Quoter:
             return None  # a request for another API, which the proxy translates
         if endpoint in _MAY_REFER and refers(body):
             return None
-        model = model or body.get("model")
+        model, named = model or body.get("model"), ""
+        if aliases and isinstance(model, str) and model in aliases:
+            model, named = aliases[model], model
         reachable = self._reach.get(model) if isinstance(model, str) else None
         if not isinstance(model, str) or not reachable:
             return None
@@ -350,4 +355,4 @@ class Quoter:
             found = most(body, prompt(body), reachable, charge, self._default_max_output, self._min_output)
         except (TypeError, ValueError, AttributeError, KeyError, OverflowError, RecursionError):
             return None  # a field has an invalid value; the proxy reports which
-        return Quoted(model, found, claimed, self._candidates.get(model, ()))
+        return Quoted(model, found, claimed, self._candidates.get(model, ()), named)

@@ -20,6 +20,8 @@ MAX_DEPTH = 32
 MAX_MODELS = 1000
 # Models are sent in a header from the edge to its container.
 MAX_MODELS_BYTES = 32 * 1024
+# Aliases are sent in the same header.
+MAX_ALIASES, MAX_ALIASES_BYTES = 1000, 16 * 1024
 # Tags are stored in every line of the spend log.
 MAX_TAGS, MAX_TAG = 20, 100
 MAX_COUNT = (1 << 40) - 1
@@ -129,6 +131,24 @@ def _tags(name: str, value: Any, now: int) -> str:
     return json.dumps(list(dict.fromkeys(tags)))
 
 
+def _aliases(name: str, value: Any, now: int) -> str:
+    """Nothing is both an alias and a pattern: an alias counts as one of the models that may be used."""
+    given = {} if value is None else value
+    if not isinstance(given, dict) or len(given) > MAX_ALIASES:
+        raise FieldError(name, f"'{name}' has to be a JSON object of at most {MAX_ALIASES} names and their models.")
+    for alias, model in given.items():
+        if not is_printable(alias, _MAX_TEXT) or "*" in alias:
+            raise FieldError(
+                name, f"An alias in '{name}' has to be 1 to {_MAX_TEXT} printable characters, and '*' is not allowed."
+            )
+        if not is_printable(model, _MAX_TEXT) or "*" in model:
+            raise FieldError(name, f"The alias '{alias}' in '{name}' has to name one model.")
+    text = json.dumps(given)
+    if len(text) > MAX_ALIASES_BYTES:
+        raise FieldError(name, f"'{name}' exceeds {MAX_ALIASES_BYTES // 1024} KB.")
+    return text
+
+
 def _metadata(name: str, value: Any, now: int) -> str:
     text = json.dumps({} if value is None else value)
     if not isinstance(value, dict | None) or len(text) > MAX_METADATA:
@@ -232,6 +252,20 @@ METADATA = Kind(
     json.loads,
     schema={"type": "object"},
     shown={"type": "object"},
+    argument="json",
+)
+ALIASES = Kind(
+    "TEXT NOT NULL",
+    "{}",
+    _aliases,
+    json.loads,
+    schema={
+        "type": "object",
+        "propertyNames": {**printable_schema(_MAX_TEXT), "not": {"pattern": r"\*"}},
+        "additionalProperties": {**printable_schema(_MAX_TEXT), "not": {"pattern": r"\*"}},
+        "maxProperties": MAX_ALIASES,
+    },
+    shown={"type": "object", "additionalProperties": _TEXT},
     argument="json",
 )
 USD = Kind("BIGINT", None, _usd, _show_usd, schema=USD_SCHEMA, shown={"type": ["number", "null"]}, argument="number")

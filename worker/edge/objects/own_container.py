@@ -168,7 +168,7 @@ class OwnContainer:
             headers.delete(ASK_HEADER)
             grant = admitted.grant(self.drain.written(instance))
             headers.set(GRANT_HEADER, grant.encode())
-            if grant.most_output is not None or grant.exhausted:
+            if grant.most_output is not None or grant.exhausted or grant.aliases:
                 headers.set(CATALOG_HEADER, catalog_of(headers.get(CATALOG_HEADER), grant))
         if reservation is not None and foreseen != instance:
             await self._bind(reservation, instance)
