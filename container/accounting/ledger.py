@@ -16,7 +16,7 @@ from worker.core.ledger.admit import AdmissionRequest
 from worker.core.ledger.decision import Decision
 from worker.core.ledger.declared import AnyDeclared, sync_declared
 from worker.core.ledger.dialect import Dialect
-from worker.core.ledger.expiry import AT_ONCE, expire, expire_instance, expire_others
+from worker.core.ledger.expiry import AT_ONCE, expire, expire_instance, expire_others, forget_end_users
 from worker.core.ledger.schema import writable
 from worker.core.ledger.secrets import new_id
 from worker.core.ledger.waiting_line import DEFAULT_PATIENCE, WaitingLine
@@ -101,6 +101,7 @@ class Housekeeping:
             _every(_EXPIRY_SECONDS, self._expire),
             _every(self._lease / 3000, self._renew),
             _every(_TRIM_SECONDS, self._trim_responses),
+            _every(_TRIM_SECONDS, self._forget_end_users),
         ]
         if self._retention_days is not None:
             tasks.append(_every(_TRIM_SECONDS, self._trim))
@@ -139,6 +140,13 @@ class Housekeeping:
             deleted = (await self._store.run(kept_responses.trim(self._store.dialect, self._now(), _TRIM_AT_ONCE)))[
                 "deleted"
             ]
+            await asyncio.sleep(_TRIM_PAUSE)
+
+    async def _forget_end_users(self) -> None:
+        deleted = AT_ONCE
+        while deleted == AT_ONCE:
+            decision = forget_end_users(self._store.dialect, self._batcher.policy, self._now())
+            deleted = (await self._store.run(decision))["deleted"]
             await asyncio.sleep(_TRIM_PAUSE)
 
     async def _alert(self) -> None:

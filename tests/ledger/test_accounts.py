@@ -10,7 +10,7 @@ from tests.ledger.support import Ledger, check_balance, query
 from worker.core.ledger import admit, alerts, key_admin
 from worker.core.ledger.accounts import Limits, Policy
 from worker.core.ledger.batch import batch
-from worker.core.ledger.expiry import expire
+from worker.core.ledger.expiry import expire, forget_end_users
 from worker.core.ledger.secrets import hash_secret
 from worker.core.ledger.settle import Report
 from worker.core.values import periods
@@ -535,3 +535,63 @@ async def test_a_used_up_provider_is_alerted_once(store: Store) -> None:
         assert (await ledger.admit(None, 500, candidates=EITHER))["exhausted"] == ["provider:openai"]
     found = await store.run(alerts.pending(ledger.now))
     assert [(alert["kind"], alert["name"]) for alert in found] == [("budget_exhausted", "provider openai")]
+
+
+EACH_DAY = Policy(end_user_budget="each")
+
+
+async def test_accounts_of_end_users_that_nobody_uses_any_more_are_deleted(store: Store) -> None:
+    ledger = Ledger(store, EACH_DAY)
+    await ledger.budget("each", max_budget=100, budget_duration="1d")
+    await ledger.owner("end_user:known", max_budget=100)
+    key = await ledger.key(user_id="end_user:x")
+    made = {}
+    for end_user in ("idle", "late", "running", "known", "week"):
+        ledger.now += 3 * periods.DAY if end_user == "week" else 1000
+        made[end_user] = (await ledger.admit(key, 60, end_user=end_user))["reservation"]
+        if end_user not in ("late", "running"):
+            await ledger.settle(made[end_user], 50)
+    await store.run(expire(store.dialect, ledger.now, 1))  # the first of two
+    ledger.now += 6 * periods.DAY
+    assert (await store.run(forget_end_users(store.dialect, ledger.policy, ledger.now)))["deleted"] == 2
+    kept = await query(store, "SELECT id FROM ledger_accounts WHERE id LIKE '%end_user:%' ORDER BY id")
+    assert [id for (id,) in kept] == ["end_user:known", "end_user:running", "end_user:week", "user:end_user:x"]
+    assert await ledger.settle(made["late"], 20) == "settled"
+    assert await ledger.settle(made["running"], 30) == "settled"
+    assert (await ledger.info(key))["spend"] == 200e-9
+    await check_balance(store, deleted={"end_user:idle", "end_user:late"})
+    assert [(await ledger.admit(key, 100, end_user="idle"))["ok"] for _ in range(2)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("policy", "budget"),
+    [
+        (Policy(each_end_user=Limits(max_budget=100)), {}),
+        (EACH_DAY, {"max_budget": 100}),
+        (EACH_DAY, {"rpm_limit": 3, "budget_duration": "1d"}),
+        (EACH_DAY, None),
+        (Policy(), {}),
+    ],
+)
+async def test_end_users_whose_budget_has_no_period_are_kept(
+    store: Store, policy: Policy, budget: dict[str, Any] | None
+) -> None:
+    """What they have spent counts for good."""
+    ledger = Ledger(store, Policy(each_end_user=Limits(max_budget=100)))
+    if budget:
+        await ledger.budget("each", **budget)
+    admitted = await ledger.admit(None, 60, end_user="7")
+    await ledger.settle(admitted["reservation"], 60)
+    ledger.now += 400 * periods.DAY
+    assert (await store.run(forget_end_users(store.dialect, policy, ledger.now)))["deleted"] == 0
+    assert (await ledger.account("end_user:7"))["spent"] == 60
+
+
+async def test_end_users_are_deleted_in_small_batches(store: Store) -> None:
+    ledger = Ledger(store, EACH_DAY)
+    await ledger.budget("each", max_budget=100, budget_duration="1d")
+    for number in range(5):
+        await ledger.settle((await ledger.admit(None, 1, end_user=f"{number}"))["reservation"], 1)
+    ledger.now += 9 * periods.DAY
+    found = [(await store.run(forget_end_users(store.dialect, EACH_DAY, ledger.now, 2)))["deleted"] for _ in range(4)]
+    assert found == [2, 2, 1, 0]

@@ -98,7 +98,7 @@ def _batch(
             drawn[caller] = drawn_on(key, caller)
             names.update(drawn[caller], *caller.candidates)
     if policy.end_user_budget and any(name.startswith("end_user:") for name in names):
-        policy = yield from _with_end_user_budget(policy, lookup)
+        policy = yield from with_end_user_budget(policy, lookup)
     if dialect.locks:
         # The statement that read accounts beside their key may have waited for another that made one of them.
         lookup.look_again(name for name in names if policy.limits(name) is not None)
@@ -119,7 +119,7 @@ def _batch(
     return {"ok": True, "outcomes": outcomes, "results": results, "ended": [*ended]}
 
 
-def _with_end_user_budget(policy: Policy, lookup: Lookup) -> Generator[Statement, list[Row], Policy]:
+def with_end_user_budget(policy: Policy, lookup: Lookup) -> Generator[Statement, list[Row], Policy]:
     """Returns the policy with the limits of the budget that it names for end users. If there is no such budget, they
     may spend nothing: a budget that was set has to hold."""
     found = yield from lookup.budget(policy.end_user_budget)

@@ -1,21 +1,29 @@
-"""Reservations that end without a report, and the next deadline for a host that sets an alarm.
+"""Reservations that end without a report, accounts that nobody uses any more, and the next deadline for a host that
+sets an alarm.
 
-They expire with their lease, or at once if their container has stopped. Each is charged in full until a report corrects
-it.
+Reservations expire with their lease, or at once if their container has stopped. Each is charged in full until a report
+corrects it.
 """
 
 from typing import Any
 
+from ..values import periods
 from .accounts import GLOBAL, Policy
-from .batch import Books
+from .batch import Books, with_end_user_budget
 from .decision import Decision, Steps
-from .dialect import Dialect
+from .dialect import Dialect, marks
 from .lookup import Lookup
 from .settle import COLUMNS, Found
 
 AT_ONCE = 100
 # Longer than any lease. A later expiry comes from a clock that was ahead.
 _LONGEST_LEASE = 60 * 60_000
+_FORGOTTEN_AFTER = 7 * periods.DAY
+_FORGET = """DELETE FROM ledger_accounts WHERE id IN (
+    SELECT a.id FROM ledger_accounts a
+    WHERE a.id LIKE 'end_user:%' AND a.start < ? AND a.reserved = 0 AND a.parallel = 0
+    AND NOT EXISTS (SELECT 1 FROM ledger_owners o WHERE o.account = a.id) LIMIT ?)
+RETURNING id"""
 
 
 def expire(dialect: Dialect, now: int, limit: int = AT_ONCE) -> Decision:
@@ -33,6 +41,34 @@ def expire_others(dialect: Dialect, instance: str, now: int, limit: int = AT_ONC
     with its own. Returns the same as `expire`."""
     others = "substr(instance, 1, ?) <> ?"
     return Decision(_expire(dialect, others, (len(instance), instance), now, limit), whole=True)
+
+
+def forget_end_users(dialect: Dialect, policy: Policy, now: int, limit: int = AT_ONCE) -> Decision:
+    """Deletes the accounts of end users whose period has been over for a week: {"ok": True, "deleted": int}. Call again
+    while that equals `limit`, at most AT_ONCE.
+
+    Clients can name any number of end users. Those with an owner's row are kept, and so are all where a budget has no
+    period, since what was spent of it counts for good.
+    """
+    return Decision(_forget_end_users(dialect, policy, now, limit), whole=True)
+
+
+def _forget_end_users(dialect: Dialect, policy: Policy, now: int, limit: int) -> Steps:
+    lookup = Lookup(dialect)
+    if policy.end_user_budget:
+        policy = yield from with_end_user_budget(policy, lookup)
+    most, _, duration, *_ = policy.each_end_user
+    if most is None or duration is None:
+        return {"ok": True, "deleted": 0}
+    if dialect.locks:
+        yield from lookup.read((GLOBAL,))
+    # The clock may be ahead, and a period that goes on again has to find what was spent in it.
+    begin = periods.start(duration, now - _FORGOTTEN_AFTER)
+    rows = yield _FORGET, (begin, limit)
+    names = [name for (name,) in rows]
+    if names:
+        yield f"DELETE FROM ledger_periods WHERE account IN ({marks(len(names))})", tuple(names)
+    return {"ok": True, "deleted": len(names)}
 
 
 def _expire(dialect: Dialect, which: str, parameters: tuple[Any, ...], now: int, limit: int) -> Steps:

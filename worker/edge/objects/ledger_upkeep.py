@@ -52,12 +52,14 @@ class LedgerUpkeep:
         self._changed = changed
         self._policy = policy
         self._alarm_at: int | None = None
+        self._forget_at = 0
         self.drain_alarm = DrainAlarm(self)
 
     async def run(self) -> None:
         """Does everything that is due, up to AT_ONCE rows of each kind except reservations."""
         self._expire()
         self._trim()
+        self._forget_end_users()
         await self._send_alerts()
 
     def alert_soon(self, now: int) -> None:
@@ -122,6 +124,16 @@ class LedgerUpkeep:
             from core.ledger import spend
 
             self._store.run(spend.trim_old(days, now_ms(), AT_ONCE))
+
+    def _forget_end_users(self) -> None:
+        """Once an hour at most, because it reads all accounts. No alarm is set for it."""
+        now, deleted = now_ms(), expiry.AT_ONCE
+        if now < self._forget_at:
+            return
+        self._forget_at = now + _TRIM_EVERY_MS
+        while deleted == expiry.AT_ONCE:
+            decision = expiry.forget_end_users(self._store.dialect, self._policy(), now)
+            deleted = self._store.run(decision)["deleted"]
 
     async def _send_alerts(self) -> None:
         urls = self._receivers()
