@@ -8,7 +8,7 @@ reservation is charged in full.
 import asyncio
 from collections.abc import Callable, Collection
 from time import perf_counter as clock
-from typing import Any
+from typing import Any, Protocol
 
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.admit import AdmissionRequest
@@ -27,17 +27,31 @@ _RETRY_SECONDS = 1.0
 # idle.
 _ROUNDS = 8
 _IDLE_SECONDS = 20e-6
+# A ledger is busy if its last batch admitted so many requests. The next ones are then about to come.
+_BUSY = 4
 # The end of a response waits no longer than this for its settlement.
 _PATIENCE = 0.5
 _MOST_RELEASES = 10_000
 
-_Waiting = tuple[AdmissionRequest, asyncio.Future[Any]]
+
+class Waiting(Protocol):
+    """What waits for a result: a future, or what passes it on. Once it is done, nobody waits any more."""
+
+    def done(self) -> bool: ...
+
+    def set_result(self, result: Any, /) -> None: ...
+
+    def set_exception(self, exception: Exception, /) -> None: ...
+
+
+_Admission = tuple[AdmissionRequest, Waiting]
 
 
 class LedgerBatcher:
     """Batches the admissions and reports of this process and of its workers.
 
-    `alone`: no other process uses the store. `now`: returns milliseconds since 1970.
+    `alone`: no other process uses the store. `now`: returns milliseconds since 1970. `pace`: seconds that a busy ledger
+    lets pass between two batches, so that more requests share the second one; a batch costs more than a request.
     `ended`: called with the accounts whose requests have ended.
     """
 
@@ -48,15 +62,18 @@ class LedgerBatcher:
         now: Callable[[], int],
         *,
         alone: bool,
+        pace: float = 0.0,
         ended: Callable[[Collection[str]], None] = lambda _: None,
     ) -> None:
         self._store = store
         self.policy = policy
         self._now = now
         self._alone = alone
+        self._pace = pace
+        self._due = 0.0  # when the next batch may begin
         self._ended = ended
         self._open: dict[str, str] = {}  # id -> instance
-        self._requests: list[_Waiting] = []
+        self._requests: list[_Admission] = []
         self._reports: dict[str, Report] = {}
         self._wake: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -78,21 +95,21 @@ class LedgerBatcher:
 
         On an error or cancellation the reservation is released, because the request may have been admitted.
         """
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.admission(request, future)
         try:
-            return await self.admission(request)
+            return await future
         except BaseException:
             # In a long outage some releases are dropped. Those reservations expire.
             if len(self._reports) < _MOST_RELEASES:
                 self.later(Report(request.id, request.instance, 0, status=0))
             raise
 
-    def admission(self, request: AdmissionRequest) -> asyncio.Future[Any]:
-        """Return a future of the result. If it is cancelled the reservation is released, as in `admit`. After an error
-        the caller must release it."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._requests.append((request, future))
+    def admission(self, request: AdmissionRequest, answer: Waiting) -> None:
+        """Give `answer` the result. If it is done before that, the reservation is released, as in `admit`. After an
+        error the caller must release it."""
+        self._requests.append((request, answer))
         self._go()
-        return future
 
     def later(self, report: Report) -> None:
         """Queue a report, which is kept until the ledger has it. Cancelling the request does not affect it."""
@@ -167,6 +184,8 @@ class LedgerBatcher:
                 self._wake = loop.create_future()
                 await self._wake
             await self._gathered()
+            if self._due > (now := clock()):
+                await asyncio.sleep(self._due - now)
             watching, self._watching = self._watching, []
             left = await self._next()
             if self._reports and self._timer is None:  # left over, failed, or queued while the batch was running
@@ -212,6 +231,8 @@ class LedgerBatcher:
             return False
         try:
             await self._decide(reports, requests)
+            if len(requests) >= _BUSY:
+                self._due = clock() + self._pace
         except Exception as error:  # noqa: BLE001 the next batch has to run, whatever went wrong
             log.error("ledger_batch_failed", error=type(error).__name__)
             self._complained = True
@@ -219,7 +240,7 @@ class LedgerBatcher:
             _fail(requests, LedgerUnavailable("The ledger's batch did not run."))
         return left
 
-    async def _decide(self, reports: list[Report], requests: list[_Waiting]) -> None:
+    async def _decide(self, reports: list[Report], requests: list[_Admission]) -> None:
         decision = batch(self._store.dialect, self.policy, reports, [request for request, _ in requests], self._now())
         began = clock()
         try:
@@ -255,7 +276,7 @@ class LedgerBatcher:
             if done["ended"]:
                 self._ended(done["ended"])
 
-    async def _divide(self, reports: list[Report], requests: list[_Waiting], error: Exception) -> None:
+    async def _divide(self, reports: list[Report], requests: list[_Admission], error: Exception) -> None:
         """Run each entry in its own batch."""
         log.error("ledger_batch_divided", error=type(error).__name__, requests=len(requests), reports=len(reports))
         for report in reports:
@@ -278,7 +299,7 @@ class LedgerBatcher:
         self._complained = True
 
 
-def _fail(requests: list[_Waiting], error: Exception) -> None:
+def _fail(requests: list[_Admission], error: Exception) -> None:
     for _, future in requests:
         if not future.done():
             future.set_exception(error)

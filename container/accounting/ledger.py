@@ -23,7 +23,7 @@ from worker.core.ledger.waiting_line import DEFAULT_PATIENCE, WaitingLine
 
 from ..ledger.stores import LedgerUnavailable, Store
 from ..observability import log
-from .batcher import LedgerBatcher
+from .batcher import LedgerBatcher, Waiting
 from .reservation import Reports
 
 # Seconds that a result is cached, and seconds that the check may take.
@@ -253,6 +253,7 @@ class LocalLedger:
         webhook: str | None = None,
         slack: str | None = None,
         patience: float = DEFAULT_PATIENCE,
+        pace: float = 0.0,
         now: Callable[[], int] = milliseconds,
     ) -> None:
         self.dialect = store.dialect
@@ -261,7 +262,7 @@ class LocalLedger:
         self._store = store
         self._now = now
         self._line = WaitingLine(patience, poll=None if alone else _POLL_SECONDS)
-        self._batcher = LedgerBatcher(store, policy, now, alone=alone, ended=self._line.wake)
+        self._batcher = LedgerBatcher(store, policy, now, alone=alone, pace=pace, ended=self._line.wake)
         self.now, self.later, self.with_answer = self._batcher.now, self._batcher.later, self._batcher.with_answer
         self._housekeeping = Housekeeping(
             store,
@@ -351,12 +352,13 @@ class LocalLedger:
                 return result
         return await line.wait(key, size, lambda: self._batcher.admit(request), result, ended, named)
 
-    def admission(self, request: AdmissionRequest) -> asyncio.Future[dict[str, Any]] | None:
-        """Try once: return a future of the result, which is faster than `admit`. None if others wait. After an error
-        the caller must release the reservation."""
-        if self._holds_declared and not self._line.has(*request.line):
-            return self._batcher.admission(request)
-        return None
+    def admission(self, request: AdmissionRequest, answer: Waiting) -> bool:
+        """Try once, and give `answer` the result, which is faster than `admit`. Return False if others wait: it was not
+        tried. After an error the caller must release the reservation."""
+        if not self._holds_declared or self._line.has(*request.line):
+            return False
+        self._batcher.admission(request, answer)
+        return True
 
     async def end(self, instance: str) -> int:
         """Charge the open reservations of a worker that has died in full, until a report corrects them. Return how many

@@ -111,6 +111,8 @@ def _tokens_for_nothing(settings: Settings, master_key: str | None, config: Conf
 # Another worker's report may come a moment after the client has its answer. A request that only running ones keep out
 # waits at least this long.
 _PATIENCE_OF_WORKERS = 0.1
+# The requests of several workers come one by one, where those of one process come together.
+_PACE_OF_WORKERS = 0.002
 UNPRICED = "refused under a budget; set input_cost_per_token and output_cost_per_token in model_info (0 is allowed)"
 NO_SLACK = "`alerting` names slack, but SLACK_WEBHOOK_URL is not set; no alerts are sent there."
 NO_LEDGER = "There is the master key alone, and nothing is counted."
@@ -146,6 +148,7 @@ def open_ledger(
         webhook=settings.alert_webhook_url,
         slack=settings.slack_webhook_url,
         patience=max(settings.budget_patience, _PATIENCE_OF_WORKERS if workers else 0.0),
+        pace=_PACE_OF_WORKERS if workers else 0.0,
     )
 
 

@@ -10,6 +10,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +33,7 @@ from ..proxy.startup import declared, open_ledger, warn_of_prices
 from ..routing.health import HealthBoard
 from ..server.auth import count_failed_keys
 from ..server.settings import Settings
-from .link import Link, LinkLost, connect, from_a_worker
+from .link import Answer, Link, LinkLost, connect, from_a_worker
 
 # The supervisor sends a worker's number with its end of the socket.
 NUMBER = struct.Struct("!I")
@@ -188,17 +189,19 @@ class Hub:
         worker = self._workers[number] = _Worker(number, instance)
         worker.link = await connect(
             end,
-            lambda kind, *given: self._serve(worker, kind, *given),
+            partial(self._serve, worker),
             lambda: self._left(worker),
             from_a_worker,
         )
 
-    def _serve(self, worker: _Worker, kind: str, *given: Any) -> Any:
+    def _serve(self, worker: _Worker, kind: str, given: tuple[Any, ...], answer: Answer | None) -> Any:
         """Answer a worker: the most frequent calls first."""
         match kind:
             case "admit":
-                ledger, request, size = self._used_ledger(), AdmissionRequest(*given[0]), given[1]
-                return ledger.admission(request) or ledger.admit(request, size)
+                ledger, request = self._used_ledger(), AdmissionRequest(*given[0])
+                if answer is not None and ledger.admission(request, answer):
+                    return answer
+                return ledger.admit(request, given[1])
             case "wait":
                 return self._used_ledger().admit(AdmissionRequest(*given[0]), given[1])
             case "report":

@@ -1,8 +1,8 @@
 """Calls between the hub and a worker, over a socket that they inherit.
 
-A frame is a length and a pickled list of messages, so that whatever is sent in one iteration of the event loop shares a
-frame. A message is a call `(number, kind, arguments)`, its answer `(-number, fault, result)`, or a notice, whose number
-is 0.
+A frame is a length and a pickled list of messages, so that what is sent in a few iterations of a busy event loop shares
+a frame. A message is a call `(number, kind, arguments)`, its answer `(-number, fault, result)`, or a notice, whose
+number is 0.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import socket
 import struct
 from collections.abc import Callable
 from functools import partial
+from time import perf_counter as clock
 from typing import Any
 
 from worker.core.ledger.decision import Decision
@@ -22,6 +23,10 @@ from ..observability import log
 
 _LENGTH = struct.Struct("!I")
 _CANCEL = "cancel"
+# Messages of a busy event loop wait at most this many iterations for others, because a frame wakes the other process.
+# An iteration shorter than this does nothing.
+_ROUNDS = 4
+_IDLE_SECONDS = 20e-6
 # The hub runs decisions of this package, and takes nothing else that a worker names.
 _SHARED = Decision.__module__.removesuffix("ledger.decision")
 _FAULTS: dict[str, Callable[..., Exception]] = {"ledger": LedgerUnavailable, "engine": EngineUnavailable}
@@ -31,11 +36,42 @@ class LinkLost(LedgerUnavailable):
     """The process at the other end has ended. Without the hub there is no ledger."""
 
 
-class Link(asyncio.Protocol):
-    """`serve(kind, *arguments)` returns the answer to a call, or a future or coroutine of it. `lost` is called at the
-    end."""
+class Answer:
+    """Takes the answer to a call and sends it, in place of a future that would have to be watched."""
 
-    def __init__(self, serve: Callable[..., Any], lost: Callable[[], None], loads: Callable[[bytes], Any]) -> None:
+    __slots__ = ("_link", "_number")
+
+    def __init__(self, link: "Link", number: int) -> None:
+        self._link: Link | None = link
+        self._number = number
+
+    def done(self) -> bool:
+        """Whether it was given, or nobody waits for it any more."""
+        return self._link is None
+
+    def set_result(self, result: Any) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.answer(self._number, None, result)
+
+    def set_exception(self, error: BaseException) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.answer(self._number, *_fault(error))
+
+    def cancel(self) -> None:
+        self._link = None
+
+
+# Serves a call or a notice, whose answer is None. It returns the answer, a future or coroutine of it, or the `Answer`
+# that it will give it to.
+Serve = Callable[[str, tuple[Any, ...], Answer | None], Any]
+
+
+class Link(asyncio.Protocol):
+    """`lost` is called at the end."""
+
+    def __init__(self, serve: Serve, lost: Callable[[], None], loads: Callable[[bytes], Any]) -> None:
         self._serve = serve
         self._lost = lost
         self._loads = loads
@@ -45,7 +81,7 @@ class Link(asyncio.Protocol):
         self._flushing = False
         self._numbers = 0
         self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._serving: dict[int, asyncio.Future] = {}
+        self._serving: dict[int, asyncio.Future | Answer] = {}
         self._notices: set[asyncio.Task] = set()
         self._in = b""
 
@@ -62,10 +98,9 @@ class Link(asyncio.Protocol):
         try:
             return await future
         except asyncio.CancelledError:
-            self._send((0, _CANCEL, (number,)))
+            if self._waiting.pop(number, None) is not None:
+                self._send((0, _CANCEL, (number,)))
             raise
-        finally:
-            self._waiting.pop(number, None)
 
     def tell(self, kind: str, *arguments: Any) -> None:
         """Send a notice, soon."""
@@ -80,7 +115,15 @@ class Link(asyncio.Protocol):
         self._out.append(message)
         if not self._flushing:
             self._flushing = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._gather, _ROUNDS, clock())
+
+    def _gather(self, rounds: int, began: float) -> None:
+        """Send what is to be sent once the event loop is idle, or after a few iterations if it is busy."""
+        now = clock()
+        if rounds and now - began > _IDLE_SECONDS:
+            self._loop.call_soon(self._gather, rounds - 1, now)
+        else:
+            self._flush()
 
     def _flush(self) -> None:
         self._flushing = False
@@ -107,7 +150,8 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        for future in self._waiting.values():
+        waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
             if not future.done():
                 future.set_exception(LinkLost("The process that keeps the ledger has ended."))
         for future in (*self._serving.values(), *self._notices):
@@ -116,30 +160,35 @@ class Link(asyncio.Protocol):
 
     def _received(self, number: int, kind: Any, arguments: Any) -> None:
         if number < 0:
-            future = self._waiting.get(-number)
+            future = self._waiting.pop(-number, None)
             if future is not None and not future.done():
                 if kind is None:
                     future.set_result(arguments)
                 else:
                     future.set_exception(_FAULTS.get(kind, RuntimeError)(*arguments))
         elif number:
-            self._answer(number, kind, arguments)
+            self._called(number, kind, arguments)
         elif kind == _CANCEL:
-            future = self._serving.get(arguments[0])
-            if future is not None:
-                future.cancel()
+            serving = self._serving.pop(arguments[0], None)
+            if serving is not None:
+                serving.cancel()
         else:
-            found = self._serve(kind, *arguments)
+            found = self._serve(kind, arguments, None)
             if found is not None:
                 task = self._loop.create_task(self._unasked(found))
                 self._notices.add(task)
                 task.add_done_callback(self._notices.discard)
 
-    def _answer(self, number: int, kind: str, arguments: Any) -> None:
+    def _called(self, number: int, kind: str, arguments: Any) -> None:
+        answer = Answer(self, number)
         try:
-            found = self._serve(kind, *arguments)
+            found = self._serve(kind, arguments, answer)
         except Exception as error:  # noqa: BLE001 the caller is told
             self._send((-number, *_fault(error)))
+            return
+        if found is answer:
+            if not answer.done():
+                self._serving[number] = answer
             return
         if asyncio.iscoroutine(found):
             found = self._loop.create_task(found)
@@ -149,12 +198,20 @@ class Link(asyncio.Protocol):
         else:
             self._send((-number, None, found))
 
+    def answer(self, number: int, fault: str | None, result: Any) -> None:
+        """Send the answer to a call."""
+        self._serving.pop(number, None)
+        self._send((-number, fault, result))
+
     def _done(self, number: int, future: asyncio.Future[Any]) -> None:
-        del self._serving[number]
         if future.cancelled():
+            self._serving.pop(number, None)
             return
         error = future.exception()
-        self._send((-number, None, future.result()) if error is None else (-number, *_fault(error)))
+        if error is None:
+            self.answer(number, None, future.result())
+        else:
+            self.answer(number, *_fault(error))
 
     async def _unasked(self, work: Any) -> None:
         try:
@@ -163,9 +220,7 @@ class Link(asyncio.Protocol):
             log.error("notice_failed", error=type(error).__name__)
 
 
-async def connect(
-    end: socket.socket, serve: Callable[..., Any], lost: Callable[[], None], loads: Callable[[bytes], Any]
-) -> Link:
+async def connect(end: socket.socket, serve: Serve, lost: Callable[[], None], loads: Callable[[bytes], Any]) -> Link:
     end.setblocking(False)
     loop = asyncio.get_running_loop()
     _, link = await loop.create_unix_connection(lambda: Link(serve, lost, loads), sock=end)

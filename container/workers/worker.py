@@ -72,7 +72,7 @@ class Worker:
             self._link.close()
             await close(self._tracing)
 
-    def _asked(self, kind: str, *given: Any) -> Any:
+    def _asked(self, kind: str, given: tuple[Any, ...], _: object) -> Any:
         """Answer the hub."""
         match kind:
             case "take":

@@ -79,6 +79,10 @@ class Workers(Ledgered):
                 return lines
             query["after"] = page["next"]
 
+    def log_count(self, event: str) -> int:
+        """How often the log has this event."""
+        return sum(f'"{event}"' in line for line in self.proxy.log().splitlines())
+
     def metric(self, start: str) -> float:
         """The sum of the series whose lines begin like this."""
         text = self.http.get("/metrics", headers={"authorization": f"Bearer {MASTER_KEY}"}).text

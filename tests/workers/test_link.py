@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from container.ledger.stores import LedgerUnavailable
-from container.workers.link import Link, LinkLost, connect, from_a_worker, from_the_hub
+from container.workers.link import Answer, Link, LinkLost, connect, from_a_worker, from_the_hub
 from worker.core.ledger.administration import decide
 from worker.core.ledger.dialect import SQLITE
 
@@ -22,7 +22,7 @@ class Hub:
         self.cancelled = asyncio.Event()
         self.link: Link
 
-    def __call__(self, kind: str, *given: Any) -> Any:
+    def __call__(self, kind: str, given: tuple[Any, ...], answer: Answer | None) -> Any:
         self.heard.append((kind, *given))
         match kind:
             case "wait":

@@ -133,7 +133,7 @@ async def test_a_changed_config_reaches_all_workers(start: Start, fake: FakeProv
     dead = gateway.kill_a_worker()
     wait_for(gateway.workers, lambda found: dead not in found and len(found) == 4)
     assert set(await gateway.burst(40, model="new")) == {200}
-    assert len([line for line in gateway.proxy.log().splitlines() if '"config_reloaded"' in line]) == 1
+    assert gateway.log_count("config_reloaded") == 1
 
 
 async def test_a_refused_config_changes_nothing(start: Start, fake: FakeProvider) -> None:
@@ -164,12 +164,13 @@ async def test_a_cooldown_survives_a_changed_config(start: Start, fake: FakeProv
 async def test_the_end_lets_streams_finish(start: Start, fake: FakeProvider) -> None:
     gateway = start(4)
     key = gateway.key()
-    fake.always("chunks=20,pace=0.05")
-
+    fake.always("chunks=20")
     client = gateway.client(key)
-    streams = [asyncio.create_task(client.post("/v1/chat/completions", json=chat(stream=True))) for _ in range(16)]
-    await reached(fake, 16)
-    gateway.proxy.terminate()
+    with fake.holding():
+        streams = [asyncio.create_task(client.post("/v1/chat/completions", json=chat(stream=True))) for _ in range(16)]
+        await reached(fake, 16)
+        gateway.proxy.terminate()
+        wait_for(lambda: _listens(gateway), lambda found: not found)
     for answer in await asyncio.gather(*streams):
         assert answer.content.rstrip().endswith(b"data: [DONE]")
     await client.aclose()
