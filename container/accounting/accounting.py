@@ -8,8 +8,7 @@ from worker.core.api.errors import ApiError, forbidden, refused, service_unavail
 from worker.core.ledger import keys, token_owners
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.admit import AdmissionRequest
-from worker.core.ledger.decision import Decision
-from worker.core.ledger.dialect import Dialect
+from worker.core.ledger.decision import Decision, Dialect
 from worker.core.pricing.charge import Charge
 from worker.core.pricing.estimate import Prompt, prompt
 from worker.core.pricing.quote import Quote

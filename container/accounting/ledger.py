@@ -13,9 +13,8 @@ from worker.core.ledger import admit as admission
 from worker.core.ledger import alerts, kept_responses, spend
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.admit import AdmissionRequest
-from worker.core.ledger.decision import Decision
+from worker.core.ledger.decision import Decision, Dialect
 from worker.core.ledger.declared import AnyDeclared, sync_declared
-from worker.core.ledger.dialect import Dialect
 from worker.core.ledger.expiry import AT_ONCE, expire, expire_instance, expire_others, forget_end_users
 from worker.core.ledger.schema import writable
 from worker.core.ledger.secrets import new_id

@@ -6,7 +6,7 @@ A setting that is misread could let somebody in, so everything that cannot be re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from worker.core.identity import jwks
+from worker.core.identity import jwt
 from worker.core.identity.claims import ROLES, ClaimRules, IssuerRules
 
 from . import option_values as read
@@ -71,7 +71,7 @@ def report_unscoped(document: Document, path: KeyPath, rules: ClaimRules, enviro
         if general.audience is None:
             message = "accepts every token that the issuer has made, for whatever application."
             document.report("warning", path, message, "Set JWT_AUDIENCE to this gateway's name there.")
-        if general.issuer is None and not all(map(jwks.is_pem, general.keys)):
+        if general.issuer is None and not all(map(jwt.is_pem, general.keys)):
             message = "accepts the tokens of every issuer with these public keys, such as other tenants."
             document.report("warning", path, message, "Set JWT_ISSUER to the `iss` of your tokens.")
 

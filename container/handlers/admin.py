@@ -16,8 +16,7 @@ from worker.core.api.session import credential
 from worker.core.ledger import callers, sessions
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.administration import decide
-from worker.core.ledger.decision import Decision
-from worker.core.ledger.dialect import Dialect
+from worker.core.ledger.decision import Decision, Dialect
 from worker.core.sign_in import endpoints
 from worker.core.sign_in.settings import SignInSettings
 from worker.core.values.derived_secrets import derived

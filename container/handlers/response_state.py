@@ -18,8 +18,7 @@ import orjson
 
 from worker.core.api.errors import ApiError, invalid_request, service_unavailable
 from worker.core.ledger import kept_responses as decisions
-from worker.core.ledger.decision import Decision
-from worker.core.ledger.dialect import Dialect
+from worker.core.ledger.decision import Decision, Dialect
 from worker.core.ledger.secrets import new_id
 from worker.core.pricing.charge import LEAST_OF_RESPONSES
 from worker.core.pricing.estimate import Prompt, is_reference, prompt

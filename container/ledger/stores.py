@@ -12,8 +12,7 @@ from typing import Any, Protocol
 import asyncpg
 
 from worker.core.ledger import schema
-from worker.core.ledger.decision import Decision, Parameters, Row, run
-from worker.core.ledger.dialect import POSTGRES, SQLITE, Dialect
+from worker.core.ledger.decision import POSTGRES, SQLITE, Decision, Dialect, Parameters, Row, run
 
 
 class LedgerUnavailable(Exception):

@@ -65,10 +65,10 @@ def origins(text: str) -> tuple[str, ...]:
 
 def public_keys(text: str) -> str:
     """Check PEM texts."""
-    from worker.core.identity import jwks  # most configurations have none
+    from worker.core.identity import jwt  # most configurations have none
 
     try:
-        jwks.from_pem(text)
+        jwt.from_pem(text)
     except ValueError as error:
         raise ValueError(f"it {error}") from None
     return text

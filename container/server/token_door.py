@@ -7,9 +7,8 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from worker.core.identity import jwks
-from worker.core.identity.jwks import PublicKey
-from worker.core.identity.jwt import Token
+from worker.core.identity import jwt
+from worker.core.identity.jwt import PublicKey, Token
 from worker.core.identity.verifier import FETCH_SECONDS, CannotFetch
 
 from ..http_client.client import Client
@@ -47,8 +46,8 @@ class TokenDoor:
                 content = b""
                 while part := await response.readany():
                     content += part
-                    if len(content) > jwks.MOST_BYTES:
-                        raise CannotFetch(f"the answer has more than {jwks.MOST_BYTES} bytes")
+                    if len(content) > jwt.MOST_BYTES:
+                        raise CannotFetch(f"the answer has more than {jwt.MOST_BYTES} bytes")
                 return response.status, content
         except TimeoutError:
             raise CannotFetch(f"no answer within {FETCH_SECONDS:g} s") from None

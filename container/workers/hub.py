@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from worker.core.ledger.admit import AdmissionRequest
-from worker.core.ledger.dialect import Dialect
+from worker.core.ledger.decision import Dialect
 from worker.core.ledger.settle import Report
 
 from ..accounting.ledger import LocalLedger

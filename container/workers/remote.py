@@ -5,8 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from worker.core.ledger.admit import AdmissionRequest
-from worker.core.ledger.decision import Decision
-from worker.core.ledger.dialect import Dialect
+from worker.core.ledger.decision import Decision, Dialect
 from worker.core.ledger.settle import Report
 
 from ..config.address import Address

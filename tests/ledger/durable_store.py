@@ -16,8 +16,7 @@ import aiohttp
 
 from dev.edge import OfflineEdge
 from tests.ledger.support import BrokenOff, breaking_off
-from worker.core.ledger.decision import Decision, Row, Steps
-from worker.core.ledger.dialect import SQLITE, Dialect
+from worker.core.ledger.decision import SQLITE, Decision, Dialect, Row, Steps
 from worker.core.ledger.owner_fields import OwnerKind
 
 HERE = Path(__file__).parent / "durable"

@@ -12,7 +12,7 @@ from worker.core.api.endpoints import ALL
 from worker.core.ledger import declared, secrets, sessions
 from worker.core.ledger.accounts import Limits, Policy
 from worker.core.ledger.administration import decide
-from worker.core.ledger.dialect import POSTGRES
+from worker.core.ledger.decision import POSTGRES
 from worker.core.ledger.owner_fields import OWNERS
 from worker.core.values import periods
 

@@ -12,7 +12,7 @@ import pytest
 from container.ledger.stores import LedgerUnavailable
 from container.workers.link import Answer, Link, LinkLost, connect, from_a_worker, from_the_hub
 from worker.core.ledger.administration import decide
-from worker.core.ledger.dialect import SQLITE
+from worker.core.ledger.decision import SQLITE
 
 
 class Hub:

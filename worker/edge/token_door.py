@@ -8,9 +8,8 @@ from typing import Any
 
 from pyodide.ffi import JsException, to_js
 
-from core.identity import jwks
-from core.identity.jwks import PublicKey
-from core.identity.jwt import ALGORITHMS, Token
+from core.identity import jwt
+from core.identity.jwt import ALGORITHMS, PublicKey, Token
 from core.identity.verifier import FETCH_SECONDS, CannotFetch
 
 from .runtime.javascript import error_text, js, js_headers, js_object, kept, or_none, wait_until
@@ -45,7 +44,7 @@ class TokenDoor:
                 **sent,
             )
             length = or_none(response.headers.get("content-length")) or "0"
-            if int(length) > jwks.MOST_BYTES:
+            if int(length) > jwt.MOST_BYTES:
                 if response.body:
                     await response.body.cancel()
                 raise CannotFetch(f"the answer has {length} bytes")
@@ -53,8 +52,8 @@ class TokenDoor:
         except JsException as error:
             reason = str(getattr(error, "name", "") or "no answer")
             raise CannotFetch(f"the server cannot be reached: {reason}") from None
-        if len(content) > jwks.MOST_BYTES:
-            raise CannotFetch(f"the answer has more than {jwks.MOST_BYTES} bytes")
+        if len(content) > jwt.MOST_BYTES:
+            raise CannotFetch(f"the answer has more than {jwt.MOST_BYTES} bytes")
         return response.status, content
 
     async def is_signed(self, key: PublicKey, token: Token) -> bool:

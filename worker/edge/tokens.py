@@ -5,7 +5,7 @@ from typing import Any
 
 from catalog import CATALOG
 from core.api.errors import service_unavailable
-from core.identity import jwks
+from core.identity import jwt
 from core.identity.callers import TokenAuthenticator
 from core.identity.claims import KEY, ClaimRules
 
@@ -24,7 +24,7 @@ def token_authenticator(ledger: LedgerClient, leeway: float) -> TokenAuthenticat
         value = variable(env, name)
         if name == KEY and value is not None:
             try:
-                jwks.from_pem(value)
+                jwt.from_pem(value)
             except ValueError as error:
                 log("error", "setting_ignored", reason=f"{KEY} cannot be used: it {error}.")
                 return None

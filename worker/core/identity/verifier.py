@@ -19,9 +19,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from . import jwks, jwt
-from .jwks import PublicKey
-from .jwt import InvalidToken, Token
+from . import jwt
+from .jwt import InvalidToken, PublicKey, Token
 
 DEFAULT_TTL = 600.0
 DEFAULT_STALE_TTL = 3600.0
@@ -55,7 +54,7 @@ class KeysUnavailable(Exception):
 
 class Door(Protocol):
     async def fetch(self, url: str) -> bytes:
-        """Returns the body of a 200, at most `jwks.MOST_BYTES`, within FETCH_SECONDS and without following
+        """Returns the body of a 200, at most `jwt.MOST_BYTES`, within FETCH_SECONDS and without following
         redirects. Raises CannotFetch."""
         ...
 
@@ -109,7 +108,7 @@ class Verifier:
 
     async def _signer(self, keys: Sequence[PublicKey], token: Token) -> PublicKey:
         for key in keys:
-            if jwks.has_the_form_of_a_signature(token, key) and await self._door.is_signed(key, token):
+            if jwt.has_the_form_of_a_signature(token, key) and await self._door.is_signed(key, token):
                 return key
         raise InvalidToken("its signature does not match")
 
@@ -128,8 +127,8 @@ class Verifier:
                 self._door.later(self._at(url).prepare())
 
     async def _keys(self, trust: Trust, token: Token) -> list[PublicKey]:
-        known = [key for text in trust.keys if jwks.is_pem(text) for key in jwks.from_pem(text)]
-        found = jwks.fitting(known, token._replace(kid=None))  # PEM has no key ids
+        known = [key for text in trust.keys if jwt.is_pem(text) for key in jwt.from_pem(text)]
+        found = jwt.fitting(known, token._replace(kid=None))  # PEM has no key ids
         failed: KeysUnavailable | None = None
         for url in () if found else _urls(trust):
             try:
@@ -161,7 +160,7 @@ def _trust(issuer: Any, trusts: Sequence[Trust]) -> Trust:
 def _urls(trust: Trust) -> list[str]:
     if not trust.keys and trust.issuer is not None:
         return [trust.issuer.rstrip("/") + _DISCOVERY]
-    return [text for text in trust.keys if not jwks.is_pem(text)]
+    return [text for text in trust.keys if not jwt.is_pem(text)]
 
 
 class _RemoteKeys:
@@ -188,11 +187,11 @@ class _RemoteKeys:
         elif age >= self._ttl * 3 / 4 and self._may_try(now):
             self._busy_until = now + FETCH_SECONDS  # before another request looks
             self._door.later(self._fetch())
-        found = jwks.fitting(self._current(), token)
+        found = jwt.fitting(self._current(), token)
         now = self._clock()
         if not found and (self._is_busy(now) or now - self._tried >= UNKNOWN_KEY_PAUSE):
             await self._renew()
-            found = jwks.fitting(self._current(), token)
+            found = jwt.fitting(self._current(), token)
         return found
 
     async def prepare(self) -> None:
@@ -243,4 +242,4 @@ class _RemoteKeys:
             if not isinstance(address, str) or not address.startswith(("https://", f"{scheme}//")):
                 raise ValueError("the discovery document names no key set (jwks_uri)")
             content = await self._door.fetch(address)
-        return jwks.key_set(content)
+        return jwt.key_set(content)

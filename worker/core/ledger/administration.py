@@ -11,8 +11,7 @@ from typing import Any
 
 from . import budget_admin, callers, decision, key_admin, owner_admin, owner_views, sessions, spend, team_members
 from .accounts import Policy
-from .decision import Decision, Result, Steps
-from .dialect import Dialect, Scope
+from .decision import Decision, Dialect, Result, Scope, Steps
 from .key_fields import FieldError
 from .owner_fields import OF_KIND, USER_ROLES, OwnerKind
 

@@ -17,19 +17,27 @@ from typing import Any, NamedTuple
 
 from ..values import claims
 from ..values.output_steps import OutputSteps, fitting
-from . import decision, keys, limits
+from . import decision, keys
 from .accounts import (
     ALIASES,
     GLOBAL,
+    MOST_AT_ONCE,
     NO_LIMITS,
     Account,
     Limits,
     Terms,
+    budget_refusal,
     end_user_account,
+    fits_an_empty_budget,
     key_account,
     kind_of,
+    limit_headers,
+    money_left,
+    rate_refusal,
     tag_account,
     team_account,
+    tokens_for,
+    too_expensive,
     user_account,
 )
 from .decision import Decision, Steps
@@ -354,8 +362,8 @@ def lowered(principal: Principal, request: AdmissionRequest, now: int) -> tuple[
     key, steps = principal.key, request.steps
     if len(steps) < 2 or not principal.limited or (key is not None and key.keep_output_limit):
         return request, None
-    money = limits.money_left(principal.budgeted)
-    tokens = limits.tokens_for(principal.rated, steps, now, without_limit=request.without_limit)
+    money = money_left(principal.budgeted)
+    tokens = tokens_for(principal.rated, steps, now, without_limit=request.without_limit)
     if (money is None or request.amount is None or request.amount <= money) and (
         tokens is None or request.tokens <= tokens
     ):
@@ -394,14 +402,14 @@ def refusal_of(
         return decision.invalid(request.unpriced, "model", "price_unknown"), None
     amount = request.amount or 0
     for payer, limit in principal.rated:
-        refused = limits.rate(payer, limit, request.tokens, now, principal.whose)
+        refused = rate_refusal(payer, limit, request.tokens, now, principal.whose)
         if refused:
             return _with_limits(refused, principal, request, now), None
-    if amount > limits.MOST_AT_ONCE:
-        return _with_limits(limits.too_expensive(amount), principal, request, now), None
+    if amount > MOST_AT_ONCE:
+        return _with_limits(too_expensive(amount), principal, request, now), None
     lowest = request.steps[0][0] if len(request.steps) == 1 else None
     for payer, limit in principal.budgeted:
-        refused = limits.budget(payer, limit, amount, now, principal.whose, lowest=lowest)
+        refused = budget_refusal(payer, limit, amount, now, principal.whose, lowest=lowest)
         if refused:
             exhausted = (payer, limit) if _is_used_up(refused, limit, amount) else None
             return _with_limits(refused, principal, request, now), exhausted
@@ -424,9 +432,9 @@ def choice_of(principal: Principal, request: AdmissionRequest, now: int) -> Choi
     refusals: dict[str, decision.Result] = {}
     used_up: list[Payer] = []
     for payer, limit in {payer.id: (payer, limit) for some in principal.candidates for payer, limit in some}.values():
-        refused = limits.rate(payer, limit, request.tokens, now, principal.whose)
+        refused = rate_refusal(payer, limit, request.tokens, now, principal.whose)
         if refused is None:
-            refused = limits.budget(payer, limit, amount, now, principal.whose)
+            refused = budget_refusal(payer, limit, amount, now, principal.whose)
             if refused and _is_used_up(refused, limit, amount):
                 used_up.append((payer, limit))
         if refused:
@@ -454,7 +462,7 @@ def _has_budget(payers: Iterable[Payer]) -> bool:
 
 
 def _is_used_up(refused: decision.Result, limit: Limits, amount: int) -> bool:
-    return "soon" not in refused and limits.fits_an_empty_budget(limit, amount)
+    return "soon" not in refused and fits_an_empty_budget(limit, amount)
 
 
 def _with_limits(
@@ -518,7 +526,7 @@ def _headers(principal: Principal, request: AdmissionRequest, now: int, *, admit
     own, limit = principal.accounts[0]
     if principal.key is None or (limit.rpm is None and limit.tpm is None):
         return []
-    return limits.headers(own, limit, 1 if admitted else 0, request.tokens if admitted else 0, now)
+    return limit_headers(own, limit, 1 if admitted else 0, request.tokens if admitted else 0, now)
 
 
 def admitted(

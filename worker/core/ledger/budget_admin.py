@@ -8,8 +8,7 @@ from typing import Any
 
 from ..values.fields import FieldError, check_budgets, is_printable, only
 from . import decision, keys, secrets
-from .decision import Decision, Steps
-from .dialect import Dialect, containing, marks
+from .decision import Decision, Dialect, Steps, containing, marks
 from .owner_fields import BUDGETS, Budget
 from .owner_views import MAX_PAGE, MAX_UNPAGED, MOST_NAMED, paged
 

@@ -18,8 +18,7 @@ from ..api.authorization import MANAGEMENT, Caller
 from ..values import periods
 from . import decision, key_fields, keys, secrets, sessions
 from .accounts import Policy, kind_of, team_account, user_account
-from .decision import Decision, Result, Row, Steps
-from .dialect import Dialect, Scope, marks
+from .decision import Decision, Dialect, Result, Row, Scope, Steps, marks
 from .key_fields import FieldError, Key
 
 Credential = Mapping[str, Any]

@@ -21,8 +21,7 @@ from ..values import periods
 from ..values.fields import check_budgets
 from . import key_fields, keys, owners, secrets
 from .accounts import key_account, open_account, user_account
-from .decision import Decision, Steps
-from .dialect import Dialect
+from .decision import Decision, Dialect, Steps
 from .key_fields import FieldError, Key
 from .owner_fields import BUDGETS, END_USER, OF_KIND, TAG, TEAM, USER, OwnerKind
 

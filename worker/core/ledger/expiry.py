@@ -10,8 +10,7 @@ from typing import Any
 from ..values import periods
 from .accounts import GLOBAL, Policy
 from .batch import Books, with_end_user_budget
-from .decision import Decision, Steps
-from .dialect import Dialect, marks
+from .decision import Decision, Dialect, Steps, marks
 from .lookup import Lookup
 from .settle import COLUMNS, Found
 

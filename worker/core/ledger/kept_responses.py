@@ -5,8 +5,7 @@ The content is opaque here: the proxy encrypts it. Each response belongs to the 
 
 from typing import Any
 
-from .decision import Decision, Steps
-from .dialect import Dialect, marks
+from .decision import Decision, Dialect, Steps, marks
 
 MASTER = "master"
 # A Durable Object's SQL accepts at most 100 parameters.

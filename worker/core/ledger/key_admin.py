@@ -13,8 +13,7 @@ from ..values.fields import check_budgets, only
 from . import decision, kept_responses, key_fields, keys, secrets
 from .accounts import COLUMNS as ACCOUNT_COLUMNS
 from .accounts import Account, key_account, open_account, team_account, user_account
-from .decision import Decision, Row, Steps
-from .dialect import Dialect, Scope, containing, marks
+from .decision import Decision, Dialect, Row, Scope, Steps, containing, marks
 from .key_fields import FieldError
 
 _MAX_KEYS_AT_ONCE = 50

@@ -13,8 +13,7 @@ from typing import Any
 from ..values.fields import FieldError, check_budgets, only
 from . import decision, key_admin, keys, owner_views, owners, secrets, team_members
 from .accounts import NO_POLICY, Policy
-from .decision import Decision, Steps
-from .dialect import Dialect
+from .decision import Decision, Dialect, Steps
 from .owner_fields import END_USER, OF_KIND, TEAM, USER, Owner, OwnerKind
 
 _TEAM, _USER = OF_KIND[TEAM], OF_KIND[USER]

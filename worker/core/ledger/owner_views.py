@@ -8,8 +8,7 @@ from ..values.fields import FieldError, only
 from . import decision, key_admin, owners
 from .accounts import COLUMNS as ACCOUNT_COLUMNS
 from .accounts import NO_POLICY, Account, Limits, Policy, counters, merged
-from .decision import Decision, Row, Steps
-from .dialect import containing, marks
+from .decision import Decision, Row, Steps, containing, marks
 from .owner_fields import BUDGETS, END_USER, OF_KIND, OWNERS, TAG, TEAM, USER, Budget, Owner, OwnerKind
 
 MAX_PAGE = 500

@@ -8,8 +8,7 @@ from ..values import periods
 from ..values.fields import FieldError, is_printable
 from . import decision, keys
 from .accounts import open_account
-from .decision import Steps
-from .dialect import marks
+from .decision import Steps, marks
 from .owner_fields import OF_KIND, OWNERS, USER, Owner, OwnerKind
 
 COLUMNS = ", ".join(f"o.{name}" for name in OWNERS.columns)

@@ -8,8 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from . import decision
-from .decision import Decision, Steps
-from .dialect import Dialect
+from .decision import Decision, Dialect, Steps
 
 if TYPE_CHECKING:
     from ..values.fields import FieldTable

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 from ..values.fields import FieldError, only
 from . import decision, owners
 from .accounts import user_account
-from .decision import Decision, Result, Steps
-from .dialect import Dialect
+from .decision import Decision, Dialect, Result, Steps
 from .owner_fields import OF_KIND, USER
 
 # A session's last use is written at most this often, in milliseconds.

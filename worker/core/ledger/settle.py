@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 from ..values.money import MAX_NANO
 from .accounts import GLOBAL, key_account, user_account
-from .decision import Decision, Row, Steps
-from .dialect import SQLITE, Dialect, marks
+from .decision import SQLITE, Decision, Dialect, Row, Steps, marks
 
 # The accounts of deployments that may answer a request.
 _OF_CANDIDATES = ("provider:", "deployment:", "model:")

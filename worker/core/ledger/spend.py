@@ -12,8 +12,7 @@ from ..values import periods
 from ..values.money import usd
 from . import decision, secrets
 from .accounts import COLUMNS, GLOBAL, Account, Policy
-from .decision import Decision, Row, Steps
-from .dialect import Dialect, Scope, marks
+from .decision import Decision, Dialect, Row, Scope, Steps, marks
 
 MAX_PAGE = 1000
 _TRIM_AT_ONCE = 500

@@ -8,8 +8,7 @@ from typing import Any
 from ..values.fields import FieldError, only
 from . import decision, key_admin, owner_views, owners, secrets
 from .accounts import NO_POLICY, Policy
-from .decision import Decision, Steps
-from .dialect import Dialect
+from .decision import Decision, Dialect, Steps
 from .owner_fields import MAX_MEMBERS, MEMBER_ROLES, OF_KIND, TEAM, USER, Owner
 
 _TEAM, _USER = OF_KIND[TEAM], OF_KIND[USER]

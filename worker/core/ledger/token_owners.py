@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from . import admit, decision
 from .accounts import ALIASES, open_account, team_account, user_account
-from .decision import Decision, Row, Steps
-from .dialect import marks
+from .decision import Decision, Row, Steps, marks
 from .owner_fields import OWNERS
 
 _OWNERS = f"SELECT o.account, o.models, o.blocked, {ALIASES} FROM ledger_owners o WHERE o.account IN "

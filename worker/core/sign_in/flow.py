@@ -74,7 +74,7 @@ class Problem(Exception):
 
 class Provider(verifier.Door, Protocol):
     async def exchange(self, url: str, headers: Mapping[str, str], body: bytes | None) -> tuple[int, bytes]:
-        """POSTs the body, or GETs without one. Returns the status and at most `jwks.MOST_BYTES`, within FETCH_SECONDS
+        """POSTs the body, or GETs without one. Returns the status and at most `jwt.MOST_BYTES`, within FETCH_SECONDS
         and without following redirects. Raises CannotFetch."""
         ...
 

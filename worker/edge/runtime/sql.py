@@ -11,8 +11,7 @@ from typing import Any
 
 from pyodide.ffi import create_proxy
 
-from core.ledger.decision import Decision, Parameters, Row, run
-from core.ledger.dialect import SQLITE, Dialect
+from core.ledger.decision import SQLITE, Decision, Dialect, Parameters, Row, run
 
 from .javascript import NULL, js
 
