@@ -14,7 +14,15 @@ from tests.money import IN, OUT, Money, deployment, wait_for
 
 USAGE = 20, 10
 CHEAP = USAGE[0] * IN + USAGE[1] * OUT
-ALIASES = {"fast": "cheap", "dear": "cheap", "boss": "dear", "gone": "nowhere", "again": "fast", "wild": "any/one"}
+ALIASES = {
+    "fast": "cheap",
+    "dear": "cheap",
+    "boss": "dear",
+    "gone": "nowhere",
+    "again": "fast",
+    "wild": "any/one",
+    "spare": "spare",
+}
 MESSAGES = [{"role": "user", "content": "Hi"}]
 GEMINI = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}], "generationConfig": {"maxOutputTokens": 10}}
 # The client APIs: path and body, with the model as {model} in the path or in the body.
@@ -110,6 +118,8 @@ def one_hop_only(money: Money) -> None:
             assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
             assert missing in refused.json()["error"]["message"]
     assert group(money.ask(key, model="wild", max_tokens=10)) == "any/one"
+    for content in ("Hi", "x" * 100_000):  # an alias of itself
+        assert group(money.ask(key, model="spare", content=content, max_tokens=10)) == "spare"
 
 
 def reserved_at_the_models_price(money: Money, fake: FakeProvider) -> None:

@@ -29,3 +29,17 @@ def money(edge: Edge) -> Money:
 @pytest.mark.parametrize("name", model_aliases.CASES)
 def test_aliases(money: Money, provider: FakeProvider, name: str) -> None:
     model_aliases.run(name, money, provider)
+
+
+def test_aliases_with_several_containers(start_edge: StartEdge, provider: FakeProvider) -> None:
+    """Then the Worker has the ledger admit most requests before it sends them anywhere."""
+    money = Money(start_edge(model_aliases.config(provider), vars={"CONTAINER_INSTANCES": "2"}))
+    model_aliases.prepared(provider)
+    model_aliases.a_team(money, "blue")
+    for key in [money.key(team_id="blue") for _ in range(6)]:
+        for name in ("dear", "fast", "dear", "fast"):
+            assert model_aliases.group(money.ask(key, model=name, max_tokens=10)) == "cheap"
+        model_aliases.alias(money, "blue", {"dear": "spare", "fast": "spare"})
+        for name in ("dear", "fast"):
+            assert model_aliases.group(money.ask(key, model=name, max_tokens=10)) == "spare"
+        model_aliases.alias(money, "blue", model_aliases.ALIASES)

@@ -340,7 +340,7 @@ class Quoter:
         if endpoint in _MAY_REFER and refers(body):
             return None
         model, named = model or body.get("model"), ""
-        if aliases and isinstance(model, str) and model in aliases:
+        if aliases and isinstance(model, str) and aliases.get(model, model) != model:
             model, named = aliases[model], model
         reachable = self._reach.get(model) if isinstance(model, str) else None
         if not isinstance(model, str) or not reachable:
