@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from container.config.document import ConfigError
 from container.config.load import load
-from container.config.problems import ConfigError
 from container.proxy import catalog
 from dev import bundle
 from dev.image_contents import image_hash

@@ -4,7 +4,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from container.config.literals import IN_IMAGE
+from container.config.document import IN_IMAGE
 
 # The paths that the Dockerfile copies, without configs, because the edge sends the config to its container.
 PARTS = ("Dockerfile", "requirements/container.txt", "deploy/image", "container", "worker")

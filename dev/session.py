@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from container.config.deployment import Deployment
+from container.config.document import ConfigError
 from container.config.load import load
-from container.config.problems import ConfigError
 from container.engine import packages
 from container.proxy import catalog
 from dev import runtime_choice, setup, variables, wrangler_dev

@@ -10,12 +10,10 @@ from worker.core.pricing.estimate import LARGEST
 from worker.core.pricing.prices import Price
 from worker.core.pricing.quote import Quote
 
-from ..config import output_limits
-from ..config.deployment import Deployment
+from ..config.deployment import Deployment, over_presets, price_entry, tokenizer
 from ..config.load import Config
-from ..config.model_routes import split_route
 from ..config.price_map import price_map
-from ..config.prices import entry, tokenizer
+from ..config.providers import split_route
 from ..formats.shared.capabilities import capabilities
 from ..routing.router import CHAINS, Router, RouteRequest, Target
 
@@ -48,7 +46,7 @@ class PriceBook:
         self._default_max_output = default_max_output
         self._min_output = min_output
         known = price_map()
-        self._fixed = {d.id: _price(d, entry(d, known)) for d in config.deployments}
+        self._fixed = {d.id: _price(d, price_entry(d, known)) for d in config.deployments}
         self._wild = {d.id: _models_of(d, known) for d in config.deployments if d.wildcard}
         self._reaches: dict[str, CandidatePrices] = {}
 
@@ -90,7 +88,7 @@ class PriceBook:
                 return Quote(None, prompt.tokens(), None, unsold)
         best = quotes.most(body, prompt, reach.plain, charge, self._default_max_output, self._min_output)
         for name, price, presets in reach.preset:
-            whole = output_limits.over(presets, body, charge.limits[-1] if charge.limits else "max_tokens")
+            whole = over_presets(presets, body, charge.limits[-1] if charge.limits else "max_tokens")
             size = estimate.prompt(whole)
             own = quotes.most(whole, size, [(name, price)], charge, self._default_max_output, self._min_output)
             best = quotes.dearer(best, own) if reach.plain or best.tokens else own

@@ -19,7 +19,7 @@ from worker.core.pricing.prices import Price
 from worker.core.pricing.quote import UNKNOWN_MAX_OUTPUT, Quote, most, quote
 from worker.core.pricing.usage import Usage, count, usage, whole
 
-from ..config import output_limits
+from ..config.deployment import over_presets
 from ..formats.anthropic.models import traits
 from ..formats.shared.events import payload, split
 from ..observability import metrics
@@ -170,7 +170,7 @@ def hidden_output(fields: Mapping[str, Any], target: Target, price: Price | None
     asked = any(fields.get(name, presets.get(name)) not in _NO_REASONING for name in _ASKS_REASONING)
     if not (asked or (price is not None and "reasoning" in price) or _thinks(target)):
         return None
-    return most(output_limits.over(presets, fields), _NOTHING, [("", price)], _CHARGE, UNKNOWN_MAX_OUTPUT).tokens
+    return most(over_presets(presets, fields), _NOTHING, [("", price)], _CHARGE, UNKNOWN_MAX_OUTPUT).tokens
 
 
 def _thinks(target: Target) -> bool:

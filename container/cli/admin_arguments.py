@@ -11,10 +11,8 @@ from worker.core.ledger.key_fields import FIELDS
 from worker.core.settings import flag
 from worker.core.values.fields import Field
 
-from . import admin_commands as admin
-from . import owner_commands as owners
-from .admin_client import DEFAULT_URL, AdminClient, AdminError, UsageError, from_environment
-from .admin_commands import word
+from . import admin
+from .admin import DEFAULT_URL, AdminClient, AdminError, UsageError, from_environment, word
 
 Work = Callable[[AdminClient, argparse.Namespace], tuple[Any, str]]
 _EPILOG = (
@@ -53,7 +51,7 @@ def add(commands: Any) -> None:
     )
     _with_key(_command(actions, "delete", "delete keys; their spend remains in the totals", admin.delete), many=True)
 
-    for noun in owners.NOUNS:
+    for noun in admin.NOUNS:
         _add_owners(commands, noun)
 
     spend = commands.add_parser("spend", help="show spend: in total, by key, or by request", epilog=_EPILOG)
@@ -81,14 +79,14 @@ def add(commands: Any) -> None:
     ).epilog = _EPILOG
 
 
-def _add_owners(commands: Any, noun: owners.Noun) -> None:
+def _add_owners(commands: Any, noun: admin.Noun) -> None:
     help = f"create, show, update and delete {noun.words}"
     parser = commands.add_parser(noun.words, help=help, epilog=_EPILOG)
     _add_common(parser)
-    parser.set_defaults(run=_runner(parser, owners.list_all(noun)))
+    parser.set_defaults(run=_runner(parser, admin.list_owners(noun)))
     actions = parser.add_subparsers(title="actions", metavar="ACTION")
     listed = _command(
-        actions, "list", f"list the {noun.words}, newest first (the default action)", owners.list_all(noun)
+        actions, "list", f"list the {noun.words}, newest first (the default action)", admin.list_owners(noun)
     )
     listed.add_argument("--search", type=word, metavar="TEXT", help="only those whose id or name contains it")
 
@@ -97,25 +95,25 @@ def _add_owners(commands: Any, noun: owners.Noun) -> None:
         command.add_argument("id", type=word, metavar="ID", help=f"the {noun.word}'s {noun.id}")
         return command
 
-    _with_options(action("create", f"create a {noun.word}", owners.create(noun)), noun.options)
-    action("info", f"show all details of a {noun.word}", owners.info(noun))
-    update = action("update", "change the given fields and keep the rest", owners.update(noun))
+    _with_options(action("create", f"create a {noun.word}", admin.create_owner(noun)), noun.options)
+    action("info", f"show all details of a {noun.word}", admin.owner_info(noun))
+    update = action("update", "change the given fields and keep the rest", admin.update_owner(noun))
     _with_options(update, noun.options)
     update.add_argument(
         "--unset", action="append", default=[], metavar="FIELD", choices=[*noun.options],
         help="remove a limit or another field: " + ", ".join(noun.options),
     )  # fmt: skip
     if noun.words in ("teams", "customers"):
-        action("block", f"refuse the requests of a {noun.word}", owners.block(noun, "block"))
-        action("unblock", f"allow them again to a {noun.word}", owners.block(noun, "unblock"))
+        action("block", f"refuse the requests of a {noun.word}", admin.block_owner(noun, "block"))
+        action("unblock", f"allow them again to a {noun.word}", admin.block_owner(noun, "unblock"))
     if noun.words == "teams":
         for name, work in (("add-member", "add"), ("remove-member", "delete")):
-            member = action(name, f"{name.partition('-')[0]} a member", owners.member(work))
+            member = action(name, f"{name.partition('-')[0]} a member", admin.change_member(work))
             member.add_argument("user", type=word, metavar="USER", help="the user's id")
             if work == "add":
                 member.add_argument("--role", choices=("user", "admin"), default="user", help="default: %(default)s")
     keys_too = ", and its keys" if noun.words in ("teams", "users") else ""
-    action("delete", f"delete a {noun.word}{keys_too}; what was spent remains in the totals", owners.delete(noun))
+    action("delete", f"delete a {noun.word}{keys_too}; what was spent remains in the totals", admin.delete_owner(noun))
 
 
 def _command(commands: Any, name: str, help: str, work: Work) -> argparse.ArgumentParser:

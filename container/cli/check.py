@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ..accounting.price_book import PriceBook
 from ..config.deployment import Deployment
+from ..config.document import ConfigError
 from ..config.load import Config, load
-from ..config.problems import ConfigError
 from ..engine import packages
 from ..ledger import location
 from ..proxy.startup import NO_LEDGER, NO_SLACK, UNPRICED, reasons_not_to_serve

@@ -119,7 +119,7 @@ def _environment(given: argparse.Namespace) -> Mapping[str, str]:
 
 
 def _serve(given: argparse.Namespace) -> int:
-    from ..config.problems import CannotServe, ConfigError
+    from ..config.document import CannotServe, ConfigError
     from ..server import settings
     from .serve import WrongUsage, run
 
@@ -148,8 +148,8 @@ def _check(given: argparse.Namespace) -> int:
 
 
 def _catalog(given: argparse.Namespace) -> int:
+    from ..config.document import ConfigError
     from ..config.load import load
-    from ..config.problems import ConfigError
     from ..proxy import catalog
 
     if not catalog.IN_CHECKOUT:

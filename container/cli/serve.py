@@ -10,8 +10,8 @@ import uvloop
 from worker.core.protocol import GIVES_CONFIGURATION
 
 from ..accounting.edge import Accounts
+from ..config.document import CannotServe
 from ..config.load import Config, load
-from ..config.problems import CannotServe
 from ..config.response_cache import redis_url
 from ..engine.supervisor import Engine
 from ..observability import log

@@ -9,8 +9,8 @@ from worker.core.protocol import GIVES_CONFIGURATION, READS_ATTEMPTS, GivenConfi
 
 from ..accounting.edge import EdgeAccounting, Journal
 from ..accounting.price_book import PriceBook
+from ..config.document import CannotServe
 from ..config.load import Config, load, loads
-from ..config.problems import CannotServe
 from ..config.response_cache import redis_url
 from ..engine.configuration import same_engine
 from ..engine.supervisor import Engine

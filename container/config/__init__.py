@@ -1,12 +1,12 @@
 """Turns LiteLLM's `litellm_config.yaml` and the environment into the configuration of the proxy.
 
-document.py    YAML with line numbers, and `os.environ/NAME` references
-problems.py    problems with location and remedy
-providers.py   providers that are called directly: addresses, the variables of their keys, wire formats
-sections.py    the top level of the file: which settings and which entries of `model_list` there are
-parameters.py  the typed values of one entry's litellm_params
-deployment.py  one entry of `model_list`
-options.py     router_settings, litellm_settings, general_settings
-variables.py   environment variables that the file sets
-load.py        the complete configuration
+document.py          YAML with line numbers, `os.environ/NAME` references, secrets, problems with remedies
+sections.py          the top level of the file: its settings, models and environment variables
+providers.py         providers that are called directly: addresses, the variables of their keys, wire formats
+connection.py        the address and the key of one entry of `model_list`
+deployment.py        one entry of `model_list`, and the price of its model
+options.py           router_settings, litellm_settings, general_settings; option_values.py has their single values
+declared.py          keys, budgets, teams, users, customers and tags in the file
+foreign_settings.py  LiteLLM's settings that are not implemented here
+load.py              the complete configuration
 """

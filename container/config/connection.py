@@ -1,18 +1,84 @@
-"""Determines the address and the key of a provider, and the environment variables that they require."""
+"""Reads litellm_params, and determines the address and the key of a provider and the environment variables that they
+require.
+"""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
+from typing import Any
 
-from . import address
-from .address import origin
-from .parameters import Parameters
-from .problems import Problem
-from .providers import ENGINE_NEEDS, OPTIONAL_KEYS, Direct
+from . import providers
+from .document import REFERENCE, Document, KeyPath, Problem
+from .providers import ENGINE_NEEDS, OPTIONAL_KEYS, Direct, origin
 
-VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
+# Reference syntax of other programs: `$NAME`, `${NAME}`, `os.environ.NAME`, `os.env/NAME`, `env:NAME`.
+_ODD_REFERENCE = re.compile(r"\$|os\.environ(?!/)|os\.env\b|env[:.]|%\w+%$")
+
+
+class Parameters:
+    """Typed access to the litellm_params of one deployment.
+
+    `params` are the parameters as written, and `path` is their location in the document. `left_out` is set when a value
+    cannot be used. The model is then left out, as in LiteLLM.
+    """
+
+    def __init__(self, document: Document, path: KeyPath, params: dict, environment: Mapping[str, str]) -> None:
+        self.document, self.path, self.params, self.environment = document, path, params, environment
+        self.left_out = False
+
+    def leave_out(self, name: str | tuple[str, ...], message: str, mend: str = "") -> None:
+        self.left_out = True
+        at = (name,) if isinstance(name, str) else name
+        self.document.report("warning", (*self.path, *at), f"{message.rstrip('.')}; the model is left out.", mend)
+
+    def value(self, name: str) -> Any:
+        value = self.params.get(name)
+        if isinstance(value, str) and value.startswith(REFERENCE):
+            return self.environment.get(value[len(REFERENCE) :]) or None
+        return value
+
+    def text(self, name: str) -> str | None:
+        value = self.value(name)
+        if isinstance(value, date):  # YAML parses `api_version: 2024-10-21` as a date
+            return value.isoformat()
+        if value is None or isinstance(value, str):
+            return value or None
+        self.leave_out(name, "has to be text")
+        return None
+
+    def number(self, name: str) -> float | None:
+        value = self.value(name)
+        if value is None:
+            return None
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if isinstance(value, bool) or not math.isfinite(number) or number < 0:
+            self.leave_out(name, f"has to be a number that is not negative, not {value!r}")
+            return None
+        return number
+
+    def whole(self, name: str) -> int | None:
+        number = self.number(name)
+        if number is not None and number != int(number):
+            self.leave_out(name, "has to be a whole number")
+            return None
+        return None if number is None else int(number)
+
+    def refuse_odd_references(self) -> None:
+        for name in ("api_key", "api_base", "base_url", "api_version"):
+            value = self.params.get(name)
+            if isinstance(value, str) and _ODD_REFERENCE.match(value):
+                message = "looks like a reference to a variable, but the syntax is not supported"
+                self.leave_out(name, message, f"Write `{REFERENCE}NAME`.")
+
+
+CREDENTIALS_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
 _MEND = "Set it to the path of a credentials file, or to the file's JSON."
 
 
@@ -20,9 +86,9 @@ def problem(environment: Mapping[str, str]) -> Problem | None:
     """A warning about invalid Google credentials, because other models work without them. It never quotes the
     credentials.
     """
-    text = environment.get(VARIABLE, "").strip()
+    text = environment.get(CREDENTIALS_VARIABLE, "").strip()
     message = wrong_google_credentials(text) if text else None
-    return Problem("warning", "environment", f"{VARIABLE} {message}.", _MEND) if message else None
+    return Problem("warning", "environment", f"{CREDENTIALS_VARIABLE} {message}.", _MEND) if message else None
 
 
 def wrong_google_credentials(text: str) -> str | None:
@@ -40,15 +106,15 @@ def wrong_google_credentials(text: str) -> str | None:
 
 
 # litellm_params of Vertex AI, each of which has two names.
-PARAMETERS = frozenset(
+VERTEX_PARAMETERS = frozenset(
     f"{prefix}_{name}" for prefix in ("vertex", "vertex_ai") for name in ("project", "location", "credentials")
 )
-CREDENTIALS = VARIABLE
+CREDENTIALS = CREDENTIALS_VARIABLE
 BASES = ("VERTEXAI_API_BASE", "VERTEX_API_BASE")
 PROJECTS = ("VERTEXAI_PROJECT", "VERTEX_PROJECT")
 LOCATIONS = ("VERTEXAI_LOCATION", "VERTEX_LOCATION")
 # Projects and locations become part of the URL.
-_NAME = re.compile(r"[a-z][a-z0-9-]*$")
+_LOCATION = re.compile(r"[a-z][a-z0-9-]*$")
 _PROJECT = re.compile(r"[a-z0-9.:-]+$")
 
 
@@ -65,14 +131,14 @@ class Vertex:
     location: str | None
 
 
-def parse(read: Parameters) -> tuple[Vertex, str, list[str]]:
+def parse_vertex(read: Parameters) -> tuple[Vertex, str, list[str]]:
     """Returns the settings, the base URL, and the required variables. An empty base URL means Google's, which depends
     on the location.
     """
     needs: list[str] = []
     explicit = read.text("api_base") or read.text("base_url")
     base = (explicit or _first(read.environment, BASES) or "").rstrip("/")
-    wrong = address.wrong(base) if base else None
+    wrong = providers.wrong_address(base) if base else None
     if wrong:
         read.leave_out("api_base", wrong)
     named = "vertex_credentials" in read.params or "vertex_ai_credentials" in read.params
@@ -93,9 +159,9 @@ def parse(read: Parameters) -> tuple[Vertex, str, list[str]]:
     _look_at(read, credentials)
     project = read.text("vertex_project") or read.text("vertex_ai_project") or _first(read.environment, PROJECTS)
     location = read.text("vertex_location") or read.text("vertex_ai_location") or _first(read.environment, LOCATIONS)
-    for name, value, form in (("vertex_project", project, _PROJECT), ("vertex_location", location, _NAME)):
+    for name, value, form in (("vertex_project", project, _PROJECT), ("vertex_location", location, _LOCATION)):
         if value is not None and not form.match(value):
-            mend = "For example: `global`." if form is _NAME else "Use the project id."
+            mend = "For example: `global`." if form is _LOCATION else "Use the project id."
             read.leave_out(name, f"{value!r} is not a valid name", mend)
     return Vertex(credentials, project, location), base, needs
 
@@ -149,7 +215,7 @@ def called_directly(read: Parameters, provider: str, direct: Direct) -> tuple[st
             key = None
         elif direct.key_variables:
             needs.append("|".join(direct.key_variables))
-    wrong = address.wrong(base) if base else None
+    wrong = providers.wrong_address(base) if base else None
     if wrong:
         read.leave_out("api_base", wrong)
     base = base.rstrip("/")

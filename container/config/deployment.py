@@ -1,21 +1,79 @@
-"""Parses one entry of `model_list` into a `Deployment`."""
+"""Parses one entry of `model_list` into a `Deployment`, and finds the price and the tokenizer of its model."""
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from worker.core.api.health import missing
 from worker.core.ledger.accounts import Limits
+from worker.core.pricing.estimate import CL100K, LARGEST, O200K
 
-from . import connection, option_values, output_limits, price_map
-from .connection import Vertex
-from .document import REFERENCE, Document, KeyPath, references, resolved
-from .model_routes import split_route
-from .parameters import Parameters
-from .price_map import provider_of
-from .problems import did_you_mean, slip
-from .providers import AZURE_DEFAULT_VERSION, AZURE_VERSION_VARIABLE, DIRECT, ENGINE_PROVIDERS, provider_at, split_model
+from . import connection, option_values
+from .connection import Parameters, Vertex
+from .document import REFERENCE, Document, KeyPath, did_you_mean, references, resolved, slip
+from .price_map import is_price, price_map, provider_of
+from .price_map import read as read_prices
+from .providers import (
+    AZURE_DEFAULT_VERSION,
+    AZURE_VERSION_VARIABLE,
+    DIRECT,
+    ENGINE_PROVIDERS,
+    origin,
+    provider_at,
+    split_model,
+    split_route,
+)
+
+# Output limits have many names. A reservation covers one limit, so exactly one limit is sent: the client's, or else the
+# deployment's. If both were sent, a server could obey the wrong one (llama.cpp prefers `n_predict` to `max_tokens`).
+
+# Output limit names of OpenAI, Gemini, Hugging Face, llama.cpp, Ollama, Cohere and Bedrock.
+OUTPUT_LIMITS = frozenset(
+    "max_tokens max_completion_tokens max_output_tokens max_new_tokens max_tokens_to_sample max_gen_len max_gen_toks "
+    "max_generated_tokens n_predict num_predict maxTokens maxOutputTokens maxTokenCount".split()
+)
+
+
+def lowest_limit(fields: Mapping[str, Any], names: frozenset[str] = OUTPUT_LIMITS) -> int | None:
+    """The lowest output limit among the fields, in tokens, or None. Values other than positive integers are ignored."""
+    found = None
+    for name in names.intersection(fields):
+        limit = _limit(fields[name])
+        if limit and (found is None or limit < found):
+            found = limit
+    return found
+
+
+def lower_limits(fields: dict[str, Any], most: int) -> None:
+    """Lowers every limit among the fields to `most`."""
+    for name in OUTPUT_LIMITS.intersection(fields):
+        if _limit(fields[name]) > most:
+            fields[name] = most
+
+
+def over_presets(presets: Mapping[str, Any], fields: Mapping[str, Any], name: str = "max_tokens") -> dict[str, Any]:
+    """Merges a client's fields over a deployment's presets.
+
+    A limit from the client replaces every preset limit. Otherwise the preset limit is sent as `name`.
+    """
+    merged = {**presets, **fields}
+    preset = OUTPUT_LIMITS.intersection(presets)
+    if preset:
+        for other in preset - fields.keys():
+            del merged[other]
+        if lowest_limit(fields) is None:
+            limit = lowest_limit(presets)
+            if limit is not None:
+                merged[name] = limit
+    return merged
+
+
+def _limit(value: Any) -> int:
+    """The limit, or 0 if the value is not a positive integer."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
 
 Kind = Literal["direct", "engine", "mock"]
 
@@ -64,7 +122,7 @@ _PRESETS = frozenset(
     "logprobs top_logprobs seed user response_format tools tool_choice parallel_tool_calls reasoning_effort "
     "service_tier extra_body dimensions encoding_format store verbosity modalities top_k min_p repetition_penalty "
     "keep_alive provider transforms thinking output_config cache_control context_management".split()
-).union(output_limits.NAMES)
+).union(OUTPUT_LIMITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +197,8 @@ def parse(
         message = f"{custom!r} does not name a known provider; the model is left out."
         document.report("warning", (*at, "custom_llm_provider"), message, "For example: `openai`.")
         return None
-    params = price_map.read(document, at, params, environment)
-    info = None if params is None else price_map.read(document, (*path, "model_info"), info, environment)
+    params = read_prices(document, at, params, environment)
+    info = None if params is None else read_prices(document, (*path, "model_info"), info, environment)
     if params is None or info is None:
         return None
     read = Parameters(document, at, params, environment)
@@ -156,8 +214,8 @@ def parse(
             return None
     route, model = split_route(provider, model)
     direct = DIRECT.get(provider or "")
-    own = _OWN if provider != "vertex_ai" else (_OWN | connection.PARAMETERS) - {"api_key"}
-    foreign = sorted(n for n in params.keys() - own - _PRESETS - _IDLE.keys() if not price_map.is_price(n))
+    own = _OWN if provider != "vertex_ai" else (_OWN | connection.VERTEX_PARAMETERS) - {"api_key"}
+    foreign = sorted(n for n in params.keys() - own - _PRESETS - _IDLE.keys() if not is_price(n))
     if str(read.value(_MERGED)).lower() == "true":
         foreign.append(_MERGED)
     if direct and mock is None and not _explain(document, at, foreign, own | _PRESETS):
@@ -170,7 +228,7 @@ def parse(
     base, key, needs = "", None, references(params)
     at_vertex: Vertex | None = None
     if kind == "direct" and provider == "vertex_ai":
-        at_vertex, base, more = connection.parse(read)
+        at_vertex, base, more = connection.parse_vertex(read)
         needs += more
     elif kind == "direct" and direct:
         base, key, more = connection.called_directly(read, provider or "", direct)
@@ -224,7 +282,7 @@ def _named(document: Document, path: KeyPath, entry: Any) -> tuple[str, dict[str
     known = {"model_name", "litellm_params", "model_info"}
     for name in sorted(entry.keys() - known):
         mend = did_you_mean(name, known)
-        if name in _OWN | _PRESETS or price_map.is_price(name):
+        if name in _OWN | _PRESETS or is_price(name):
             mend = "It belongs in litellm_params."
         document.report("warning", (*path, name), "is not a setting of a model, and does nothing.", mend)
     # YAML parses `off`, `no`, `yes` and numeric names as booleans and numbers
@@ -334,3 +392,63 @@ def _identity(group: str, params: dict, path: KeyPath) -> str:
     }
     digest = hashlib.sha256(repr((group, sorted(shown.items(), key=str), path)).encode()).hexdigest()
     return digest[:16]
+
+
+# The price and the tokenizer of a deployment's model, from `model_info` or else from LiteLLM's price map.
+
+
+def price_entry(d: Deployment, prices: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """All data about the deployment's model: the price map entry, overridden by the config."""
+    found: Mapping[str, Any] = {}
+    for name in (d.info.get("base_model"), f"{d.provider}/{d.model}", d.model):
+        if isinstance(name, str) and name in prices:
+            found = prices[name]
+            break
+    own = {k: v for k, v in d.params.items() if is_price(k)}
+    return {**found, **own, **d.info}
+
+
+def blended(deployments: Iterable[Deployment]) -> dict[str, float]:
+    """Input plus output price per token in USD, by deployment id. Deployments without a price are omitted."""
+    prices, result = price_map(), {}
+    for d in deployments:
+        known = price_entry(d, prices)
+        ins, outs = known.get("input_cost_per_token"), known.get("output_cost_per_token")
+        if isinstance(ins, (int, float)) and isinstance(outs, (int, float)):
+            result[d.id] = float(ins) + float(outs)
+    return result
+
+
+# Providers that use OpenAI's model names. Other providers are trusted if the model name starts with `openai/`.
+_OPENAI = frozenset(("openai", "azure", "azure_ai", "azure_text", "text-completion-openai"))
+# As in `tiktoken.model`. Models that tiktoken does not know yet (gpt-6) are unknown here too.
+_NAMES = (
+    (O200K, re.compile(r"(gpt-(4o|4\.1|4\.5|5(\.\d+)?)|chatgpt-4o|o1|o3|o4-mini)(?=[-:]|$)")),
+    (CL100K, re.compile(r"gpt-(4|3\.5|35)(?=[-:]|$)|text-embedding-(ada-002|3-small|3-large)$")),
+)
+# Open weights, served under this name by many providers.
+_OPEN = re.compile(r"gpt-oss\b")
+
+
+def tokenizer(d: Deployment, model: str) -> str:
+    """The tokenizer of a model, as a name in `core.pricing.estimate.WEIGHTS`. Unknown models get the largest.
+
+    `model` is the provider's name for the model, with wildcards filled in. `base_model` in `model_info` takes
+    precedence.
+    """
+    base = d.info.get("base_model")
+    path, _, name = (base if isinstance(base, str) else f"{d.provider}/{model}").rpartition("/")
+    vendors = frozenset(path.split("/"))
+    name = name.removeprefix("openai.")
+    if _OPEN.match(name):
+        return O200K
+    if not (vendors & _OPENAI or not path) or (not isinstance(base, str) and _has_other_address(d)):
+        return LARGEST
+    name = name.removeprefix("ft:")
+    return next((known for known, names in _NAMES if names.match(name)), LARGEST)
+
+
+def _has_other_address(d: Deployment) -> bool:
+    """Whether the config sets an address other than OpenAI's, where `gpt-4` may be any model."""
+    address = d.params.get("api_base") or d.params.get("base_url")
+    return d.provider == "openai" and bool(address) and origin(str(address)) != origin(DIRECT["openai"].base)

@@ -1,13 +1,58 @@
-"""Reads YAML into plain data and remembers the line number of each value."""
+"""Reads YAML into plain data with the line number of each value, and collects problems with location and remedy."""
 
+import difflib
+import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
-from .problems import ConfigError, Level, Problem
+_ALIKE = 0.75
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """A suggestion for a message about an unknown name, or `otherwise` if no known name is close."""
+    meant = difflib.get_close_matches(name, known, 1, cutoff=_ALIKE)
+    return f"Did you mean `{meant[0]}`?" if meant else otherwise
+
+
+def slip(name: str, known: Iterable[str], cutoff: float = _ALIKE) -> str | None:
+    """The known name that was probably meant, or None if the name is fine or not close to any."""
+    meant = difflib.get_close_matches(name, known, 1, cutoff=cutoff)
+    return meant[0] if meant and meant[0] != name else None
+
+
+Level = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A problem at `where`, which is `file:line: key`. Only an `error` prevents the start."""
+
+    level: Level
+    where: str
+    message: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.level}: {self.message}" + (f" {self.mend}" if self.mend else "")
+
+
+class ConfigError(Exception):
+    """The configuration cannot be run. `problems` contains at least one error."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(p) for p in problems if p.level == "error"))
+        self.problems = problems
+
+
+class CannotServe(Exception):
+    """The proxy cannot start. The message gives the reason and the remedy."""
+
 
 KeyPath = tuple[str | int, ...]
 
@@ -219,3 +264,64 @@ def _dotted(path: KeyPath) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
+
+
+# Secrets that are written in the config file itself.
+#
+# The Worker bundle contains the config but must not contain secrets. Each secret is replaced with a reference to the
+# config file in the container image, by the hash of its value. A reference therefore survives moves within the file and
+# never resolves to a different value.
+#
+#     {"api_key": "sk-provider"}  →  {"api_key": "os.image/8f434346648f6b96df89dda901c5176b"}
+
+IN_IMAGE = "os.image/"
+# Placeholder for a secret that the file in the image does not have. No such variable is ever set, so the deployment is
+# turned off with a reason.
+MISSING = "SECRET_OF_ANOTHER_CONFIG_FILE"
+# Setting names that contain one of these words are secrets, unless they also match `_PLAIN_NAMES`.
+_SECRET_NAMES = re.compile(r"key|secret|token|passw|credential|authorization|cookie|signature|dsn", re.IGNORECASE)
+_PLAIN_NAMES = re.compile(r"cost|_per_|tokens|tokenizer|alias|keepalive", re.IGNORECASE)
+# Every value in these sections is a secret.
+_SECRET_SECTIONS = frozenset(("environment_variables", "extra_headers", "headers", "default_headers"))
+_USER_IN_ADDRESS = re.compile(r"://[^/\s]*@")
+
+
+def without_secrets(value: Any, secret: bool = False) -> Any:
+    """Replaces secrets with references. If `secret` is true, every string is a secret."""
+    if isinstance(value, Mapping):
+        return {name: without_secrets(inner, secret or _is_secret(name)) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [without_secrets(inner, secret) for inner in value]
+    if not isinstance(value, str) or not value or value.startswith(REFERENCE):
+        return value
+    return IN_IMAGE + _hash(value) if secret or _USER_IN_ADDRESS.search(value) else value
+
+
+def with_secrets(value: Any, known: Mapping[str, str]) -> Any:
+    """Replaces references with the secrets. `known` is the result of `values`."""
+    if isinstance(value, Mapping):
+        return {name: with_secrets(inner, known) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [with_secrets(inner, known) for inner in value]
+    if isinstance(value, str) and value.startswith(IN_IMAGE):
+        return known.get(value.removeprefix(IN_IMAGE), REFERENCE + MISSING)
+    return value
+
+
+def secrets_of(value: Any) -> dict[str, str]:
+    """Maps the hash of each string in the config file to the string."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        return {name: text for inner in value for name, text in secrets_of(inner).items()}
+    return {_hash(value): value} if isinstance(value, str) else {}
+
+
+def _is_secret(name: str) -> bool:
+    if name in _SECRET_SECTIONS:
+        return True
+    return _SECRET_NAMES.search(name) is not None and not _PLAIN_NAMES.search(name)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -10,8 +10,7 @@ from worker.core.identity import jwt
 from worker.core.identity.claims import ROLES, ClaimRules, IssuerRules
 
 from . import option_values as read
-from .document import Document, KeyPath
-from .problems import did_you_mean
+from .document import Document, KeyPath, did_you_mean
 
 _MOST_SECONDS = 30 * 86400.0
 # LiteLLM's settings that keep somebody out, or limit somebody, in a way that does not exist here.

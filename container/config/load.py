@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from . import connection, literals, sections, variables
+from . import connection, sections
 from . import deployment as deployments
 from . import document as documents
 from . import options as option_sections
 from .deployment import Deployment
+from .document import IN_IMAGE, ConfigError, Problem, secrets_of, with_secrets
 from .options import Options
-from .problems import ConfigError, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +50,18 @@ def loads(name: str, text: str, environment: Mapping[str, str], own: Path) -> Co
     """Loads a configuration from a JSON document.
 
     `own` is the config file in the container image. Secrets that were removed from the document are restored from it,
-    if it exists (see `literals`). Raises ConfigError.
+    if it exists (see `without_secrets`). Raises ConfigError.
     """
     document = documents.of(name, text, own.absolute().parent)
-    if literals.IN_IMAGE in text:
-        known = literals.values(documents.read(own).data) if own.exists() else {}
-        document.data = literals.restored(document.data, known)
+    if IN_IMAGE in text:
+        known = secrets_of(documents.read(own).data) if own.exists() else {}
+        document.data = with_secrets(document.data, known)
     return _config(document, environment)
 
 
 def _config(document: documents.Document, environment: Mapping[str, str]) -> Config:
     text = json.dumps(document.data, default=str)
-    completed = variables.complete(document, environment)
+    completed = sections.complete(document, environment)
     sections.check(document)
     entries = sections.models(document, completed.environment)
     names = tuple(
@@ -80,7 +80,7 @@ def _config(document: documents.Document, environment: Mapping[str, str]) -> Con
             left_out[name] = (*left_out.get(name, ()), *document.problems[said:])
     found = _limited(_unique(document, found), options)
     sections.check_tags(document, options.tag_filtering, [d.params for d in found])
-    if any(connection.VARIABLE in d.needs for d in found):
+    if any(connection.CREDENTIALS_VARIABLE in d.needs for d in found):
         wrong = connection.problem(completed.environment)
         document.problems += [wrong] if wrong else []
     options = replace(options, deployment_budgets={d.id: d.budget for d in found if d.budget is not None})

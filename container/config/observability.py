@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from . import option_values as read
-from .document import Document, KeyPath
-from .problems import did_you_mean
+from .document import Document, KeyPath, did_you_mean
 
 SERVICE = "litellm-router"
 _DEFAULT_BASE = "http://localhost:4318"

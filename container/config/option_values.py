@@ -6,8 +6,7 @@ from worker.core.api.headers import is_origin
 from worker.core.ledger.accounts import Limits
 from worker.core.values import money, periods
 
-from .document import Document, KeyPath
-from .problems import did_you_mean
+from .document import Document, KeyPath, did_you_mean
 
 # Deprecated LiteLLM strategies and their successors.
 _SUCCESSORS = {"usage-based-routing": "usage-based-routing-v2"}

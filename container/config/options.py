@@ -12,26 +12,14 @@ from worker.core.ledger.declared import SECTIONS
 from worker.core.ledger.secrets import hash_secret
 from worker.core.log_text import FORMATS
 
-from . import (
-    callbacks,
-    declared_owners,
-    observability,
-    refused_settings,
-    replaced_settings,
-    response_cache,
-    sections,
-    virtual_keys,
-)
+from . import callbacks, declared, foreign_settings, observability, response_cache, sections
 from . import option_values as read
-from .declared_owners import ConfigOwner
-from .document import Document, KeyPath, references, resolved
-from .engine_settings import COMPANIONS, ENGINE
+from .declared import ConfigOwner, VirtualKey
+from .document import Document, KeyPath, did_you_mean, references, resolved, slip
+from .foreign_settings import COMPANIONS, ENGINE
 from .observability import RequestLogging
-from .problems import did_you_mean, slip
 from .response_cache import ResponseCache
-from .sections import SettingsWalk
-from .variables import Variables
-from .virtual_keys import VirtualKey
+from .sections import SettingsWalk, Variables
 
 if TYPE_CHECKING:
     from worker.core.identity.claims import ClaimRules
@@ -185,11 +173,11 @@ class _Reader:
         for path, value in self.later:
             self._elsewhere(path, value, has_master_key)
         models = (*self.groups, *values.get("model_group_alias", ()))
-        values["owners"] = declared_owners.parse(document, self.owners_at, models)
+        values["owners"] = declared.parse_owners(document, self.owners_at, models)
         if self.keys_at is not None:
-            found = virtual_keys.parse(document, *self.keys_at, self.environment, models)
+            found = declared.parse_keys(document, *self.keys_at, self.environment, models)
             values["virtual_keys"] = found
-            declared_owners.check_keys(document, self.keys_at[0], found, values["owners"])
+            declared.check_keys(document, self.keys_at[0], found, values["owners"])
             master_key = self.environment.get("LITELLM_MASTER_KEY") or values.get("master_key")
             _no_master_key(document, self.keys_at[0], found, master_key)
         shown = {"guardrails": guards, "callback_settings": document.data.get("callback_settings")}
@@ -364,7 +352,7 @@ class _Reader:
         """Handles a setting that nothing here reads: prevents the start, or reports what replaces it."""
         document, (section, name) = self.document, (str(path[0]), str(path[1]))
         key = f"{section}.{name}"
-        stop = refused_settings.stop(key, value, has_master_key=has_master_key)
+        stop = foreign_settings.stop(key, value, has_master_key=has_master_key)
         if name == "block_requests_for_models_without_pricing" and read.flag(document, path, value):
             if self.values.get("max_budget") is None and self.values.get("max_user_budget") is None:
                 message = "refuses models without a price; here they are refused under a budget only."
@@ -373,7 +361,7 @@ class _Reader:
         if stop:
             document.error(path, stop.lost, stop.mend)
             return
-        said = replaced_settings.instead(key)
+        said = foreign_settings.instead(key)
         if said:
             document.report(said[0], path, said[1])
             return
@@ -415,11 +403,11 @@ def _no_master_key(document: Document, path: KeyPath, found: tuple[VirtualKey, .
 def _meant(name: str, section: str) -> str:
     """A suggestion for a setting that is unknown in its section."""
     elsewhere = [
-        other for other, names in _NAMES.items() if name in names or f"{other}.{name}" in refused_settings.STOPS
+        other for other, names in _NAMES.items() if name in names or f"{other}.{name}" in foreign_settings.STOPS
     ]
     if elsewhere:
         return f"It belongs in {' or '.join(elsewhere)}."
-    return did_you_mean(name, (*_NAMES[section], *replaced_settings.HARMLESS))
+    return did_you_mean(name, (*_NAMES[section], *foreign_settings.HARMLESS))
 
 
 _BUDGETS = ("max_budget", "soft_budget", "max_user_budget", "max_end_user_budget")

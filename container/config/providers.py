@@ -1,9 +1,39 @@
 """Tables of providers: which are called directly, which the engine supports, their addresses and keys."""
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
-from .address import origin
+# Addresses. Messages never repeat one, because it may contain a password.
+
+# Headers sent with every call.
+JSON = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "litellm-router"}
+
+
+class Address(NamedTuple):
+    """The base URL of an OpenAI-compatible server and the headers that authenticate with it."""
+
+    base: str
+    headers: Mapping[str, str]
+
+
+def wrong_address(base: str) -> str | None:
+    """What is wrong with the address, phrased to follow its name in a message, or None."""
+    try:
+        parts = urlsplit(base)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is not a number
+        usable = False
+    if not usable:
+        return "is not an http(s) address."
+    return "must not contain a query or fragment." if "?" in base or "#" in base else None
+
+
+def origin(url: str) -> str:
+    """The origin of a URL, such as `https://host:port`."""
+    return "/".join(url.split("/", 3)[:3]).lower()
+
 
 ENGINE_PROVIDERS: frozenset[str] = frozenset(
     """
@@ -202,3 +232,21 @@ def provider_at(base: str | None) -> str | None:
         return None
     own = ((name, one.base) for name, one in DIRECT.items() if one.base and one.format == "openai")
     return next((name for name, home in own if origin(home) == origin(base)), None)
+
+
+# LiteLLM prefixes some models with the way they are called: `azure/o_series/my-deployment`, `openai/responses/gpt-5`.
+# The prefix is never part of the provider's name for the model. https://docs.litellm.ai/docs/providers/azure
+
+_ROUTES = {
+    "azure": frozenset(("responses", "o_series", "gpt5_series")),
+    "openai": frozenset(("responses", "o_series", "gpt5_series", "chat_completions")),
+}
+_NO_ROUTES: frozenset[str] = frozenset()
+
+
+def split_route(provider: str | None, model: str) -> tuple[str, str]:
+    """Splits off the route prefix: `("o_series", "my-deployment")`. The route is '' if there is none."""
+    head, slash, tail = model.partition("/")
+    if not slash or not tail or head not in _ROUTES.get(provider or "", _NO_ROUTES):
+        return "", model
+    return head, tail

@@ -10,12 +10,11 @@ from typing import Any
 
 import yaml
 
-from ..config import callbacks, output_limits
-from ..config.address import origin
-from ..config.deployment import Deployment
+from ..config import callbacks
+from ..config.deployment import OUTPUT_LIMITS, Deployment
 from ..config.document import REFERENCE
 from ..config.load import Config
-from ..config.providers import DIRECT
+from ..config.providers import DIRECT, origin
 from ..server.settings import VARIABLES
 
 MASTER_KEY_VARIABLE = "LITELLM_ROUTER_ENGINE_KEY"
@@ -88,11 +87,11 @@ def configuration(config: Config) -> str:
 
 
 def _model(d: Deployment) -> dict[str, Any]:
-    params = {name: value for name, value in d.params.items() if name not in _OURS and name not in output_limits.NAMES}
+    params = {name: value for name, value in d.params.items() if name not in _OURS and name not in OUTPUT_LIMITS}
     extra = params.get("extra_body")
-    if isinstance(extra, dict) and not output_limits.NAMES.isdisjoint(extra):
+    if isinstance(extra, dict) and not OUTPUT_LIMITS.isdisjoint(extra):
         # Each request carries its own output limit. One in the engine's config would override it.
-        params["extra_body"] = {k: v for k, v in extra.items() if k not in output_limits.NAMES}
+        params["extra_body"] = {k: v for k, v in extra.items() if k not in OUTPUT_LIMITS}
     params["max_retries"] = 0
     if _is_strangers(d):
         params["api_key"] = _NO_KEY

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import aiohttp
 
-from ..config.address import JSON, Address
 from ..config.load import Config
+from ..config.providers import JSON, Address
 from ..observability import log, metrics
 from ..observability.log import hide_secrets
 from . import packages

@@ -9,13 +9,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from ..config import output_limits
-from ..config.deployment import Deployment
-from ..config.model_routes import split_route
+from ..config.deployment import OUTPUT_LIMITS, Deployment
+from ..config.providers import split_route
 from ..engine.supervisor import Engine
-from ..request import engine_fields
-from ..request.completion import Completion
-from ..request.conversation import Conversation
+from ..request import engine_body
+from ..request.completion import Completion, Conversation
 from ..routing.outcome import Outcome
 from .responses import Note, Responses
 from .shared import failure, fit, prepare
@@ -82,7 +80,7 @@ class OpenAI:
             if refuses_name(refusal, note.limit, other):
                 return self._sent(d, model, request, note._replace(limit=other, learnt=(d.id, model)))
         unwanted = self._unwanted(d, request, refusal, note.usage)
-        if unwanted is None or unwanted in note.left_out or unwanted in output_limits.NAMES:
+        if unwanted is None or unwanted in note.left_out or unwanted in OUTPUT_LIMITS:
             return None  # without its limit, the request could exceed its reservation
         return self._sent(d, model, request, note._replace(left_out=note.left_out | {unwanted}))
 
@@ -187,10 +185,10 @@ def shown_to_engine(request: Completion, *, drop_params: bool) -> Mapping[str, A
 
     Raises Unsupported for a field that the client would wrongly believe to be in effect, unless `drop_params` is set.
     """
-    foreign = engine_fields.foreign(request.endpoint, request.body)
-    believed = engine_fields.believed(foreign) if foreign and not drop_params else None
+    foreign = engine_body.foreign_fields(request.endpoint, request.body)
+    believed = engine_body.believed_field(foreign) if foreign and not drop_params else None
     if believed:
-        raise Unsupported(believed, engine_fields.explained(believed))
+        raise Unsupported(believed, engine_body.why_refused(believed))
     return {name: value for name, value in request.body.items() if name not in foreign} if foreign else request.body
 
 

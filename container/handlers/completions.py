@@ -9,7 +9,7 @@ from worker.core.pricing.usage import usage as said
 
 from ..accounting.edge import Accounts
 from ..accounting.reservation import UNACCOUNTED, AnyReservation, reasoning_fields
-from ..config import output_limits
+from ..config.deployment import lower_limits
 from ..formats.shared import prepare
 from ..formats.shared.answer import Answer, Plain
 from ..observability import metrics
@@ -33,10 +33,10 @@ def limit_output(request: Completion, reservation: AnyReservation) -> None:
     request.unknown_limit = reservation.unknown_max_output
     most = request.most_output = reservation.most_output
     if most is not None:
-        output_limits.lower(request.body, most)
+        lower_limits(request.body, most)
         if request.terms is not None:
-            output_limits.lower(request.terms, most)
-            output_limits.lower(request.body.get("generationConfig") or {}, most)
+            lower_limits(request.terms, most)
+            lower_limits(request.body.get("generationConfig") or {}, most)
 
 
 class Completions:

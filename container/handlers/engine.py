@@ -16,7 +16,7 @@ from worker.core.pricing.usage import count
 from ..accounting.edge import Accounts
 from ..accounting.reservation import AnyReservation, Transcript, UsageEvents, reasoning_fields
 from ..config.deployment import Deployment
-from ..config.model_routes import split_route
+from ..config.providers import split_route
 from ..engine.supervisor import Engine, EngineUnavailable
 from ..formats.shared import failure, prepare, refusals
 from ..http_client.client import Client

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -17,7 +17,6 @@ from worker.core.ledger import keys
 from ..config.deployment import Deployment
 from ..config.load import Config
 from ..config.price_map import price_map
-from ..config.wildcards import names
 from ..formats.shared.capabilities import capabilities
 from ..routing.router import Groups, Router, Target
 from ..server.context import RequestContext
@@ -111,7 +110,7 @@ class Models:
         async with self._reading:
             if self._everything is None:
                 wild = [d for d in self._config.deployments if d.wildcard and not d.off]
-                reached = names(wild, await asyncio.to_thread(price_map)) if wild else []
+                reached = wildcard_names(wild, await asyncio.to_thread(price_map)) if wild else []
                 self._everything = tuple(dict.fromkeys((*self._concrete, *reached)))
             return self._everything
 
@@ -146,8 +145,8 @@ def _page(found: Sequence[str], context: RequestContext) -> dict[str, Any]:
     return {"data": page, "has_more": more, "first_id": ends[0], "last_id": ends[1]}
 
 
-def _allowed(names: Sequence[str], context: RequestContext) -> list[str]:
-    return [name for name in names if keys.allows(context.models, name)]
+def _allowed(wildcard_names: Sequence[str], context: RequestContext) -> list[str]:
+    return [name for name in wildcard_names if keys.allows(context.models, name)]
 
 
 def _model(name: str) -> dict[str, Any]:
@@ -195,3 +194,29 @@ class ModelInfo:
 
 def _is_plain(value: Any) -> bool:
     return isinstance(value, bool | int | float | str) and not str(value).startswith("os.environ/")
+
+
+# Azure deployment names are chosen by the user, so the price map does not know them.
+_NAMELESS = frozenset(("azure", "azure_text"))
+
+
+def wildcard_names(deployments: Iterable[Deployment], known: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The model names that wildcard deployments cover. `openai/*` covers `openai/gpt-4o`. `known` is the price map."""
+    by_provider: dict[str, list[str]] = {}
+    for name, entry in known.items():
+        by_provider.setdefault(_provider(entry.get("litellm_provider")), []).append(name)
+    found: dict[str, None] = {}
+    for d in deployments:
+        before, _, after = d.model.partition("*")
+        for name in sorted(by_provider.get(d.provider, ())) if d.provider not in _NAMELESS else ():
+            bare = name.removeprefix(f"{d.provider}/")
+            fits = len(bare) > len(before) + len(after) and bare.startswith(before) and bare.endswith(after)
+            if "*" in d.model and fits and not bare.startswith("ft:"):
+                found[d.group.replace("*", bare[len(before) : len(bare) - len(after)], 1)] = None
+    return list(found)
+
+
+def _provider(named: Any) -> str:
+    """Maps variants such as `vertex_ai-language-models` and `bedrock_converse` to their provider."""
+    text = str(named)
+    return "vertex_ai" if text.startswith("vertex_ai") else text.removesuffix("_converse")

@@ -13,7 +13,7 @@ from worker.core.pricing.estimate import Prompt, prompt
 from worker.core.pricing.quote import Quote
 
 from ..accounting.price_book import PriceBook
-from ..request.parsed_request import ParsedRequest
+from ..request.engine_body import ParsedRequest
 from ..server.context import Capture, Pace, RequestContext
 from .request_parser import RequestParser
 

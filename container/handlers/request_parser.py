@@ -9,10 +9,9 @@ from worker.core.values import claims
 from ..accounting.accounting import check_models
 from ..request import responses
 from ..request.completion import Completion, parse
-from ..request.engine_body import FormBody, read_body
+from ..request.engine_body import FormBody, ParsedRequest, read_body
 from ..request.generate_content import parse_generate_content
 from ..request.messages import parse_messages
-from ..request.parsed_request import ParsedRequest
 from ..routing.router import USAGE_BASED, Router
 from ..server.context import RequestContext
 from .attempts import require_routable

@@ -27,9 +27,8 @@ from worker.core.pricing.usage import Usage, usage
 from worker.core.values.derived_secrets import derived
 
 from ..accounting.reservation import AnyReservation
-from ..config.deployment import Deployment
+from ..config.deployment import Deployment, tokenizer
 from ..config.document import REFERENCE
-from ..config.prices import tokenizer
 from ..formats.client_apis.responses import STORING
 from ..formats.client_apis.responses.ids import ResponseIds
 from ..formats.shared.answer import Answer, Plain, Stream
@@ -37,14 +36,18 @@ from ..ledger.stores import LedgerUnavailable
 from ..observability import log
 from ..request.completion import Completion
 from ..request.responses import ENDPOINT
-from ..request.sealed_ids import KEPT, Seal, SealedId, group_of, place_of
 from ..request.stored_input import (
+    KEPT,
     PREVIOUS,
+    Seal,
+    SealedId,
     StoredInput,
     for_provider,
+    group_of,
     item_not_found,
     items_not_found,
     opened,
+    place_of,
     previous_not_found,
     without_references,
 )

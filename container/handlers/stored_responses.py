@@ -19,8 +19,7 @@ from ..formats.shared.answer import json_object
 from ..http_client.client import Client
 from ..http_client.proxies import Proxies
 from ..http_client.request import HttpError
-from ..request.sealed_ids import KEPT, SealedId, group_of
-from ..request.stored_input import response_not_found
+from ..request.stored_input import KEPT, SealedId, group_of, response_not_found
 from ..routing.outcome import Outcome
 from ..routing.router import Target, Try
 from ..server.context import RequestContext

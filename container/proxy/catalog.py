@@ -9,10 +9,9 @@ from typing import Any
 from worker.core.ledger import declared
 
 from ..accounting.price_book import PriceBook, targets
-from ..config import connection, literals
-from ..config.document import references
+from ..config import connection
+from ..config.document import ConfigError, Problem, references, without_secrets
 from ..config.load import Config, load
-from ..config.problems import ConfigError, Problem
 from ..config.providers import AZURE_VERSION_VARIABLE, DIRECT, ENGINE_NEEDS, ENGINE_VARIABLES, OPTIONAL_KEYS
 from ..routing.router import Router, RouteRequest, Target
 from ..server.settings import VARIABLES
@@ -63,7 +62,7 @@ def catalog(config: Config) -> dict:
     restart       those of `environment` that a container reads only at startup
     file          the config's name
     document      the config as JSON for the container, without what only a standalone proxy needs; each secret is
-                  replaced by a reference, see `literals`
+                  replaced by a reference, see `without_secrets`
 
     Raises ConfigError for limits that the edge would not enforce.
     """
@@ -114,7 +113,7 @@ def _document(config: Config) -> str:
     general = document.get("general_settings")
     if isinstance(general, dict):
         document["general_settings"] = {name: value for name, value in general.items() if name not in _ALONE}
-    return json.dumps(literals.without(document))
+    return json.dumps(without_secrets(document))
 
 
 def _prices(config: Config) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from worker.core.protocol import (
     GivenConfiguration,
 )
 
-from ..config.problems import CannotServe, ConfigError
+from ..config.document import CannotServe, ConfigError
 from ..observability import log
 from ..server.auth import Authenticator
 from ..server.context import ClientLeft, RequestContext

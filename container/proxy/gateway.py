@@ -20,8 +20,8 @@ from worker.core.api.headers import cors
 from ..accounting.accounting import Accounting, NoAccounting
 from ..accounting.edge import Accounts, EdgeAccounting
 from ..accounting.ledger import milliseconds
+from ..config.deployment import blended
 from ..config.load import Config
-from ..config.prices import blended
 from ..engine.supervisor import Engine
 from ..handlers import public, stored_responses
 from ..handlers.admin import Admin, SignInEndpoints
@@ -39,7 +39,7 @@ from ..handlers.response_state import KeptResponses, ResponseState
 from ..handlers.stored_responses import StoredAtProvider, StoredResponses
 from ..observability import log, metrics
 from ..records.request_log import RequestLog
-from ..request.sealed_ids import Seal, secret_of_this_process
+from ..request.stored_input import Seal, secret_of_this_process
 from ..routing.router import Router
 from ..server.auth import Authenticator, CountFailedKey, client_address
 from ..server.context import ClientLeft, RequestContext

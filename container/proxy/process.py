@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..config.document import CannotServe
 from ..config.load import Config
-from ..config.problems import CannotServe
 from ..observability import log
 from ..server.http import Handler, HttpServer, cannot_listen
 from ..server.settings import Settings

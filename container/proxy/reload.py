@@ -11,8 +11,8 @@ from pathlib import Path
 from aiohttp import web
 
 from ..accounting.edge import Accounts
+from ..config.document import CannotServe, ConfigError
 from ..config.load import Config, load
-from ..config.problems import CannotServe, ConfigError
 from ..engine.configuration import same_engine
 from ..engine.supervisor import Engine, EngineUnavailable
 from ..observability import log

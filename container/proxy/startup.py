@@ -8,8 +8,8 @@ from worker.core.ledger.declared import AnyDeclared
 from ..accounting.accounting import Accounting, NoAccounting
 from ..accounting.ledger import Ledger, LocalLedger
 from ..accounting.price_book import PriceBook
+from ..config.document import CannotServe
 from ..config.load import Config
-from ..config.problems import CannotServe
 from ..ledger import location
 from ..ledger.location import Claim, NoLedger
 from ..observability import log

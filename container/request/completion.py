@@ -1,4 +1,6 @@
-"""Parses and validates the body of a request that takes a model."""
+"""Parses and validates the body of a request that takes a model: scans its messages, tidies the fields that LiteLLM's
+clients send but providers reject, and checks the rest.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,11 +13,244 @@ from worker.core.pricing.quote import UNKNOWN_MAX_OUTPUT
 from worker.core.values import claims
 from worker.core.values.claims import NO_CLAIMS, Claims
 
+from ..config.deployment import OUTPUT_LIMITS
 from ..routing.router import RouteRequest
 from .authority import DEARER, forbidden, refusal
-from .client_fields import tidy
-from .conversation import Conversation, look
+from .chat_from_input import chat_from_input
 from .stored_input import StoredInput
+
+_PLAIN_ROLES = frozenset(("system", "user", "assistant"))
+_OF_A_CALL = {"id", "type", "function"}
+_OF_A_FUNCTION = {"name", "arguments"}
+_IN_IDS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-"
+_SIGNATURE = "__thought__"
+
+
+@dataclass(slots=True)
+class Conversation:
+    """What a chat's messages contain.
+
+    messages     the messages that were scanned
+    ordinary     every message has a text or text parts, and besides its role only function calls or the id of the call
+                 that it answers; the fields below are valid only if this is true
+    plain        only texts of system, user and assistant, which every provider accepts
+    developer    a message has the role `developer`
+    listed       a content is a list
+    unsaid       a message with calls has null content
+    longest_id   length of the longest call id in characters, 0 without calls; None if an id is missing, empty, used
+                 twice, contains `__thought__`, or has characters other than letters, digits, `_` and `-`
+    names        names of the functions that are called and of those in `tools`; None if a tool has more than a function
+                 and its type, or a cache marker
+    tools        the request's tools; None in the same case
+    """
+
+    messages: list[Any]
+    ordinary: bool = False
+    plain: bool = False
+    developer: bool = False
+    listed: bool = False
+    unsaid: bool = False
+    longest_id: int | None = None
+    names: set[str] | None = None
+    tools: list[Any] | None = None
+
+
+def look(body: Mapping[str, Any]) -> Conversation | None:
+    """Scan the fields of a chat completion. Return None without a list of messages."""
+    messages = body.get("messages")
+    if type(messages) is not list or not messages:
+        return None
+    try:
+        found = _look(messages)
+        if found.ordinary and body.get("tools"):
+            _look_at_tools(found, body["tools"])
+    except (AttributeError, KeyError, TypeError):  # a field is missing or has another type
+        return Conversation(messages)
+    return found
+
+
+def _look(messages: list[Any]) -> Conversation:
+    found = Conversation(messages)
+    calls: list[Any] = []
+    results: list[Any] = []
+    for message in messages:
+        role, size = message["role"], len(message)
+        if role == "tool":
+            content = message["content"]
+            results.append(message["tool_call_id"])
+            if size != 3:
+                return found
+        elif size == 2 and "content" in message:
+            content = message["content"]
+            if role == "developer":
+                found.developer = True
+            elif role not in _PLAIN_ROLES:
+                return found
+            if not content:
+                return found
+        elif role == "assistant" and message["tool_calls"]:
+            calls += message["tool_calls"]
+            if size == 2:
+                continue
+            content = message["content"]
+            if size != 3:
+                return found
+            if content is None:
+                found.unsaid = True
+                continue
+        else:
+            return found
+        if type(content) is not str:
+            if not _are_texts(content):
+                return found
+            found.listed = True
+    if not (calls or results):
+        found.ordinary, found.plain = True, not (found.developer or found.listed)
+        found.longest_id, found.names = 0, set()
+        return found
+    functions = [call["function"] for call in calls]
+    if calls and not (
+        set().union(*functions) <= _OF_A_FUNCTION
+        and set().union(*calls) == _OF_A_CALL
+        and {call["type"] for call in calls} == {"function"}
+    ):
+        return found
+    found.longest_id = _longest([call["id"] for call in calls], results)
+    found.names = _texts([function["name"] for function in functions])
+    found.ordinary = True
+    return found
+
+
+def _are_texts(parts: list[Any]) -> bool:
+    if type(parts) is not list:
+        return False
+    return all(len(part) == 2 and part["type"] == "text" and type(part["text"]) is str for part in parts)
+
+
+def _longest(ids: list[str], results: list[str]) -> int | None:
+    found = set(ids)
+    if len(found) != len(ids):
+        return None
+    found.update(results)
+    joined = "".join(found)
+    if "" in found or _SIGNATURE in joined or not joined.isascii() or joined.encode().translate(None, _IN_IDS):
+        return None
+    return max(map(len, found))
+
+
+def _look_at_tools(found: Conversation, tools: Any) -> None:
+    names: list[str] = []
+    for tool in tools:
+        function = tool["function"]
+        if len(tool) != 2 or tool["type"] != "function" or "cache_control" in function:
+            found.names = None
+            return
+        names.append(function["name"])
+    found.tools = tools
+    found.names = _texts(names) | (found.names or set())
+
+
+def _texts(names: list[str]) -> set[str]:
+    """Raises TypeError if a name is not a string."""
+    "".join(names)
+    return set(names)
+
+
+LABELS = frozenset(
+    "user metadata store safety_identifier prompt_cache_key prompt_cache_retention prompt_cache_options "
+    "prompt_cache_isolation_key client_metadata session_id trace_id user_id extra_metadata".split()
+)
+
+
+# LiteLLM's labels. Its proxy trusts some of them, so the engine never sees them either.
+_LABELS = "tags litellm_session_id litellm_trace_id litellm_metadata litellm_call_id id"
+# Options of LiteLLM's clients. Leaving them out changes neither the response nor its price.
+_WISHES = "caching drop_params max_retries request_timeout stream_timeout verbose"
+TRACKING = frozenset(f"{_LABELS} {_WISHES}".split())
+_TOOLS = ("tools", "functions")
+_OF_TOOLS = ("tool_choice", "parallel_tool_calls", "function_call")
+_NO_CHOICE = ("auto", "none")
+_MAY_SAY_NOTHING = frozenset(("stop", "modalities", "reasoning_effort"))
+# Every field that is checked by name, except output limits.
+_TIDIED = TRACKING.union(_TOOLS, _OF_TOOLS, _MAY_SAY_NOTHING, ("stream_options", "user", "input"))
+
+
+def drop_labels(body: dict[str, Any]) -> None:
+    if not TRACKING.isdisjoint(body):
+        for name in TRACKING:
+            body.pop(name, None)
+
+
+def tidy(endpoint: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Return the request's fields as providers expect them. May change `body`.
+
+    Raises ApiError 400 for an `input` that cannot be turned into messages.
+    """
+    if None in body.values():
+        body = {name: value for name, value in body.items() if value is not None}
+    for name in OUTPUT_LIMITS.intersection(body):
+        if _is_no_limit(body[name]):
+            del body[name]
+    return body if _TIDIED.isdisjoint(body) else _tidied(endpoint, body)
+
+
+def _tidied(endpoint: str, body: dict[str, Any]) -> dict[str, Any]:
+    drop_labels(body)
+    if "stream_options" in body and not body.get("stream"):
+        del body["stream_options"]
+    if "user" in body:
+        name_user(body)
+    if endpoint == "chat_completions":
+        if "input" in body:
+            body = chat_from_input(body)
+        _tidy_tools(body)
+    if not _MAY_SAY_NOTHING.isdisjoint(body):
+        for name in _MAY_SAY_NOTHING.intersection(body):
+            if body[name] in ("", []):
+                del body[name]
+    return body
+
+
+def _is_no_limit(value: Any) -> bool:
+    return type(value) in (int, float) and value <= 0
+
+
+def name_user(body: dict[str, Any]) -> None:
+    """Make `user` a string, as providers require."""
+    if isinstance(body.get("user", ""), str):
+        return
+    user = body.pop("user")
+    if isinstance(user, int | float) and not isinstance(user, bool):
+        body["user"] = str(user)
+
+
+def _tidy_tools(body: dict[str, Any]) -> None:
+    for name in _TOOLS:
+        if name in body and body[name] == []:
+            del body[name]
+    tools = body.get("tools")
+    if isinstance(tools, list):
+        if any("name" in tool for tool in tools if isinstance(tool, dict)):
+            body["tools"] = [nested(tool) if _is_flat(tool) else tool for tool in tools]
+    elif "functions" not in body:
+        for name in _OF_TOOLS:  # providers reject a tool choice without tools
+            if name in body and _chooses_nothing(name, body[name]):
+                del body[name]
+
+
+def _chooses_nothing(name: str, value: Any) -> bool:
+    return isinstance(value, bool) if name == "parallel_tool_calls" else value in _NO_CHOICE
+
+
+def _is_flat(tool: Any) -> bool:
+    """Whether this is a function in the format of the Responses API."""
+    return isinstance(tool, dict) and tool.get("type") == "function" and "function" not in tool and "name" in tool
+
+
+def nested(tool: dict[str, Any]) -> dict[str, Any]:
+    """Return a function in the format of chat completions."""
+    return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
+
 
 # Fields handled by the proxy itself. Providers never see them.
 OWN_FIELDS = ("cache", "disable_fallbacks", "fallbacks", "num_retries", "timeout")

@@ -1,21 +1,139 @@
-"""Parses the bodies of the engine's endpoints: JSON, or multipart forms with files."""
+"""Parses the bodies of the engine's endpoints: JSON, or multipart forms with files. `ParsedRequest` is a parsed request
+of any endpoint.
+"""
 
+import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from python_multipart import multipart
 from python_multipart.exceptions import FormParserError
 
 from worker.core.api.endpoints import Endpoint
 from worker.core.api.errors import invalid_request
+from worker.core.pricing.charge import Charge
+from worker.core.pricing.estimate import Prompt
 from worker.core.values import claims
 
+from ..config.deployment import OUTPUT_LIMITS
 from ..routing.router import RouteRequest
-from . import engine_fields
 from .authority import refuse_forbidden
-from .client_fields import TRACKING, drop_labels, name_user
-from .completion import BYTES_PER_TOKEN, CHECKS, encode, named_model, parse_object
+from .completion import (
+    BYTES_PER_TOKEN,
+    CHECKS,
+    LABELS,
+    TRACKING,
+    Completion,
+    drop_labels,
+    encode,
+    name_user,
+    named_model,
+    parse_object,
+)
+
+_CHAT = """
+    model messages stream stream_options temperature top_p n stop seed user metadata store tools tool_choice
+    parallel_tool_calls functions function_call response_format logprobs top_logprobs logit_bias presence_penalty
+    frequency_penalty max_tokens max_completion_tokens tags reasoning_effort verbosity modalities audio prediction
+    moderation service_tier safety_identifier prompt_cache_key prompt_cache_options prompt_cache_retention
+    web_search_options top_k min_p top_a typical_p repetition_penalty thinking reasoning include_reasoning safe_prompt
+    safety_settings documents guided_json guided_regex guided_choice guided_grammar structured_outputs
+    chat_template_kwargs enable_thinking
+"""
+_COMPLETION = """
+    model prompt suffix stream stream_options temperature top_p n best_of echo stop seed user metadata tags logprobs
+    logit_bias presence_penalty frequency_penalty max_tokens max_completion_tokens top_k min_p repetition_penalty
+"""
+_EMBEDDING = """
+    model input dimensions encoding_format user metadata tags input_type truncate task_type embedding_types
+"""
+_COUNTED = """
+    model messages system tools tool_choice thinking output_config output_format cache_control context_management
+    mcp_servers metadata
+"""
+_MESSAGE = f"{_COUNTED} max_tokens stream temperature top_p top_k stop_sequences container service_tier"
+_RESPONSE = """
+    model input instructions stream stream_options temperature top_p tools tool_choice parallel_tool_calls
+    max_output_tokens max_tool_calls reasoning text truncation include top_logprobs user metadata moderation store
+    service_tier safety_identifier prompt_cache_key prompt_cache_options prompt_cache_retention context_management
+    background conversation previous_response_id prompt
+"""
+_COMPACTED = """
+    model input instructions previous_response_id prompt_cache_key prompt_cache_options prompt_cache_retention
+    service_tier
+"""
+_RESPONSE_COUNTED = """
+    model input instructions previous_response_id tools tool_choice parallel_tool_calls reasoning text truncation
+    conversation
+"""
+_PICTURE = """
+    model prompt n size quality style background moderation output_format output_compression response_format
+    partial_images stream user metadata
+"""
+_EDIT = f"{_PICTURE} image mask input_fidelity"
+_HEARD = """
+    model file prompt language languages keywords response_format temperature timestamp_granularities include
+    chunking_strategy known_speaker_names known_speaker_references stream metadata
+"""
+_SPEECH = "model input voice instructions response_format speed stream_format metadata"
+_RERANK = """
+    model query documents top_n return_documents rank_fields max_chunks_per_doc max_tokens_per_doc metadata
+"""
+# Keyed by endpoint name, see worker/core/api/endpoints.py.
+FIELDS: Mapping[str, frozenset[str]] = {
+    name: frozenset(fields.split())
+    for name, fields in (
+        ("chat_completions", _CHAT),
+        ("completions", _COMPLETION),
+        ("embeddings", _EMBEDDING),
+        ("messages", _MESSAGE),
+        ("count_tokens", _COUNTED),
+        ("responses", _RESPONSE),
+        ("compact", _COMPACTED),
+        ("input_tokens", _RESPONSE_COUNTED),
+        ("image_generation", _PICTURE),
+        ("image_edit", _EDIT),
+        ("image_variation", _EDIT),
+        ("speech", _SPEECH),
+        ("transcription", _HEARD),
+        ("translation", _HEARD),
+        ("rerank", _RERANK),
+        ("moderations", "model input metadata"),
+    )
+}
+
+
+_TELLING = re.compile(
+    r"(?:^|[_-])(?:ur[il]s?|host(?:name)?s?|endpoints?|prox(?:y|ies)|credentials?|secrets?|passwords?|keys?|accounts?"
+    r"|projects?|regions?|profiles?|arns?|buckets?)(?:$|[_-])"
+    r"|(?:^|_)(?:num|max|n)_?(?:generations|return_sequences|outputs|samples|candidates|beams|images|results)$"
+    r"|(?:sample|candidate|image|output|result)_?count$|^(?:best_of|chat_history|preamble|prompt|system|history)$",
+    re.IGNORECASE,
+)
+_LIMITED = ("chat_completions", "completions")
+
+
+def foreign_fields(endpoint: str, names: Iterable[str]) -> list[str]:
+    """Return the fields to withhold from the engine.
+
+    A chat's output limit is passed on under one name, whichever it had: see `container.formats.shared.prepare.merge`.
+    """
+    known = FIELDS[endpoint] | OUTPUT_LIMITS if endpoint in _LIMITED else FIELDS[endpoint]
+    return [name for name in names if name not in known]
+
+
+def believed_field(names: Iterable[str]) -> str | None:
+    """Return the first withheld field that a client would expect to have an effect, or None.
+
+    Examples are an address, a credential, more choices or another prompt. All other fields may be dropped silently.
+    """
+    return next((name for name in names if name not in LABELS and _TELLING.search(name)), None)
+
+
+def why_refused(name: str) -> str:
+    """The error message for such a field."""
+    return f"'{name}' is not passed on to this model: the gateway does not know what it would do there."
 
 
 def check(endpoint: str, fields: Mapping[str, Any]) -> None:
@@ -184,10 +302,10 @@ def _name(raw: bytes | None) -> str:
 def _foreign(endpoint: Endpoint, names: Iterable[str]) -> list[str]:
     """Return the fields to withhold from the engine. Raises ApiError 400 if the client would expect one of them to have
     an effect."""
-    foreign = engine_fields.foreign(endpoint.name, names)
-    believed = engine_fields.believed(foreign) if foreign else None
+    foreign = foreign_fields(endpoint.name, names)
+    believed = believed_field(foreign) if foreign else None
     if believed:
-        raise invalid_request(engine_fields.explained(believed), param=believed)
+        raise invalid_request(why_refused(believed), param=believed)
     return foreign
 
 
@@ -208,3 +326,15 @@ def _form_count(values: list[str]) -> int:
 def _harmless(text: str) -> str:
     """Remove characters that are not allowed in a quoted header value."""
     return "".join(c for c in text if c.isprintable() and c not in '"\\')
+
+
+Request = Completion | JsonBody | FormBody
+
+
+class ParsedRequest(NamedTuple):
+    """`fields` and `charge` determine the price. `prompt` is its size, or None before it is estimated."""
+
+    request: Request
+    fields: Mapping[str, Any]
+    charge: Charge
+    prompt: Prompt | None = None

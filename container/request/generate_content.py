@@ -14,8 +14,7 @@ from worker.core.pricing.charge import GOOGLES_COUNT
 from worker.core.values import claims
 
 from .authority import refuse_forbidden
-from .client_fields import LABELS, drop_labels
-from .completion import CHECKS, OWN_FIELDS, Completion, named_model, parse_object, routed
+from .completion import CHECKS, LABELS, OWN_FIELDS, Completion, drop_labels, named_model, parse_object, routed
 
 _STREAM = "stream_generate_content"
 _MOST_EMBEDDINGS = 2048

@@ -6,10 +6,9 @@ from typing import Any
 from worker.core.api.errors import invalid_request
 from worker.core.values import claims
 
-from ..config import output_limits
+from ..config.deployment import OUTPUT_LIMITS
 from .authority import DEARER, refusal, refuse_forbidden
-from .client_fields import drop_labels, name_user
-from .completion import CHECKS, OWN_FIELDS, Completion, named_model, parse_object, routed
+from .completion import CHECKS, OWN_FIELDS, Completion, drop_labels, name_user, named_model, parse_object, routed
 
 # Feature names in the `anthropic-beta` header. Clients may not use those that open the account's files and skills,
 # change the identity, or cost more.
@@ -17,7 +16,7 @@ _BETA = re.compile(r"(?!files-api|skills|oauth|fast-mode)[a-z0-9.-]{1,64}")
 _MOST_BETAS = 20
 # A translation could use these as its output limit, and pricing could read them as the number of choices, although the
 # deployment's preset is what is sent.
-_FOREIGN = (output_limits.NAMES - {"max_tokens"}) | {"n", "best_of"}
+_FOREIGN = (OUTPUT_LIMITS - {"max_tokens"}) | {"n", "best_of"}
 
 
 def parse_messages(endpoint: str, raw: bytes, betas: str) -> Completion:

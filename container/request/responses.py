@@ -9,17 +9,16 @@ from typing import Any
 from worker.core.api.errors import invalid_request
 from worker.core.values import claims
 
-from ..config import output_limits
-from . import engine_fields
+from ..config.deployment import OUTPUT_LIMITS, lowest_limit
+from . import engine_body
 from .authority import forbidden, refuse_forbidden
-from .client_fields import drop_labels, name_user
-from .completion import CHECKS, OWN_FIELDS, Completion, named_model, parse_object, routed
+from .completion import CHECKS, OWN_FIELDS, Completion, drop_labels, name_user, named_model, parse_object, routed
 
 ENDPOINT = "responses"
 _LIMIT = "max_output_tokens"
 _MOST_METADATA = 16
 # Fields that need no check by name.
-_KNOWN = engine_fields.FIELDS[ENDPOINT] | {name for name in OWN_FIELDS if not forbidden((name,))}
+_KNOWN = engine_body.FIELDS[ENDPOINT] | {name for name in OWN_FIELDS if not forbidden((name,))}
 
 
 def parse_responses(raw: bytes, endpoint: str = ENDPOINT) -> Completion:
@@ -40,7 +39,7 @@ def parse_responses(raw: bytes, endpoint: str = ENDPOINT) -> Completion:
             raise invalid_request(f"'{name}' has to be {wanted}.", param=name)
     own = {name: body.pop(name, None) for name in OWN_FIELDS}
     _keep_one_limit(body)
-    if not body.keys() <= engine_fields.FIELDS[endpoint]:
+    if not body.keys() <= engine_body.FIELDS[endpoint]:
         _leave_out_others(endpoint, body)
     if "metadata" in body:
         body["metadata"] = _texts_only(body["metadata"])
@@ -54,20 +53,20 @@ def parse_responses(raw: bytes, endpoint: str = ENDPOINT) -> Completion:
 
 def _leave_out_others(endpoint: str, body: dict[str, Any]) -> None:
     """Removes unknown fields. Raises ApiError 400 if the client would expect one of them to have an effect."""
-    foreign = engine_fields.foreign(endpoint, body)
-    believed = engine_fields.believed(foreign)
+    foreign = engine_body.foreign_fields(endpoint, body)
+    believed = engine_body.believed_field(foreign)
     if believed:
-        raise invalid_request(engine_fields.explained(believed), param=believed)
+        raise invalid_request(engine_body.why_refused(believed), param=believed)
     for name in foreign:
         del body[name]
 
 
 def _keep_one_limit(body: dict[str, Any]) -> None:
     """Sends the lowest of the output limits, whatever the client calls it."""
-    names = output_limits.NAMES.intersection(body)
+    names = OUTPUT_LIMITS.intersection(body)
     if not names:
         return
-    limit = output_limits.lowest(body)
+    limit = lowest_limit(body)
     for name in names:
         del body[name]
     if limit is not None:

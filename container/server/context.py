@@ -24,7 +24,7 @@ from worker.core.api.headers import acceptable
 from worker.core.ledger.settle import Report
 from worker.core.protocol import MASTER, EdgeGrant
 
-from ..request.parsed_request import ParsedRequest
+from ..request.engine_body import ParsedRequest
 from ..routing.outcome import Outcome
 from ..routing.router import Try
 

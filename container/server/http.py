@@ -11,7 +11,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from worker.core.api.errors import ApiError, internal_error
 
-from ..config.problems import CannotServe
+from ..config.document import CannotServe
 from ..observability import log
 
 BACKLOG = 2048

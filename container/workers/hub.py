@@ -19,8 +19,8 @@ from worker.core.ledger.decision import Dialect
 from worker.core.ledger.settle import Report
 
 from ..accounting.ledger import LocalLedger
+from ..config.document import CannotServe
 from ..config.load import Config
-from ..config.problems import CannotServe
 from ..engine.supervisor import Engine
 from ..handlers.public import Sums
 from ..ledger.location import Claim

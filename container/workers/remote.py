@@ -8,7 +8,7 @@ from worker.core.ledger.admit import AdmissionRequest
 from worker.core.ledger.decision import Decision, Dialect
 from worker.core.ledger.settle import Report
 
-from ..config.address import Address
+from ..config.providers import Address
 from ..engine.supervisor import Engine
 from ..ledger.stores import LedgerUnavailable
 from ..observability import log

@@ -14,11 +14,11 @@ from typing import NoReturn
 
 import uvloop
 
+from ..config.document import CannotServe
 from ..config.load import Config
-from ..config.problems import CannotServe
 from ..observability import log
 from ..proxy.process import EXIT_CODE, announce, calm_garbage_collector, say_listening
-from ..request.sealed_ids import secret_of_this_process
+from ..request.stored_input import secret_of_this_process
 from ..routing.health import HealthBoard
 from ..server.http import shared_out
 from ..server.settings import Settings

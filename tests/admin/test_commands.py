@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from container.cli.admin_commands import cell, pairs, table, usd
+from container.cli.admin import cell, pairs, table, usd
 from container.cli.main import main
 from tests.admin.conftest import MASTER, Gateway
 
@@ -101,7 +101,7 @@ async def test_keys_are_listed(gateway: Gateway, run: Run):
 
 
 async def test_all_pages_are_read(gateway: Gateway, run: Run, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("container.cli.admin_client._PAGE", 2)
+    monkeypatch.setattr("container.cli.admin._PAGE", 2)
     for i in range(5):
         await gateway.post("/key/generate", {"key_alias": f"k{i}"})
     assert len(await as_json(run, "keys", "list")) == 5

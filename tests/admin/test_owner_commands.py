@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from container.cli.owner_commands import NOUNS
+from container.cli.admin import NOUNS
 from tests.admin.conftest import Gateway
 from tests.admin.test_commands import Run, run
 from tests.processes import ROOT
@@ -40,7 +40,7 @@ async def test_create_list_update_and_delete(gateway: Gateway, run: Run, noun):
 
 
 async def test_a_list_is_complete_whatever_its_length(gateway: Gateway, run: Run, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("container.cli.owner_commands._PAGE", 2)
+    monkeypatch.setattr("container.cli.admin._PAGE", 2)
     for n in range(5):
         await gateway.post("/tag/new", {"name": f"t{n}"})
     assert len(json.loads((await run("tags", "list", "--json")).out)) == 5

@@ -11,8 +11,8 @@ import uvloop
 import yaml
 
 from container.config.deployment import Deployment
+from container.config.document import ConfigError
 from container.config.load import Config, load
-from container.config.problems import ConfigError
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

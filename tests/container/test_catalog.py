@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from container.config.problems import ConfigError
+from container.config.document import ConfigError
 from container.proxy.catalog import catalog, source, write
 from worker.core.api.health import models_on
 from worker.core.ledger.accounts import Limits

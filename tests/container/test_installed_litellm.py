@@ -13,7 +13,7 @@ from container.config.price_map import MAP_FILE, price_map
 from container.config.providers import DIRECT, ENGINE_NEEDS, ENGINE_PROVIDERS
 from container.engine.configuration import environment
 from container.request.authority import forbidden
-from container.request.engine_fields import FIELDS, foreign
+from container.request.engine_body import FIELDS, foreign_fields
 from dev import litellm_prices
 from tests.processes import ROOT
 
@@ -134,7 +134,7 @@ def test_engine_gets_the_fields_of_each_api(installed):
     for module, names in installed["by_api"].items():
         [endpoint] = [name for end, name in MODULES.items() if module.endswith(end)]
         hidden = NOT_SHOWN if endpoint in ("messages", "count_tokens") else set()
-        assert set(foreign(endpoint, names)) <= hidden, endpoint
+        assert set(foreign_fields(endpoint, names)) <= hidden, endpoint
 
 
 def test_engine_gets_no_authority_field(installed):

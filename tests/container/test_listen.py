@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from container.cli.serve import _alone
-from container.config.problems import CannotServe
+from container.config.document import CannotServe
 from container.server.http import listen
 from container.server.settings import read
 from tests.ipv6 import needs_ipv6

@@ -1,5 +1,5 @@
 """LiteLLM as the oracle for settings. Each setting in its types starts here, also blank or quoted, or is listed in
-`container.config.refused_settings` as one that stops the start."""
+`container.config.foreign_settings` as one that stops the start."""
 
 import ast
 import os
@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from container.config.document import ConfigError
+from container.config.foreign_settings import OTHER_AUTHENTICATION, STOPS
 from container.config.load import Config
 from container.config.options import Options
-from container.config.problems import ConfigError
-from container.config.refused_settings import OTHER_AUTHENTICATION, STOPS
 from tests.container.conftest import load_config
 
 __all__ = ["load_config"]

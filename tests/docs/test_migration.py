@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from container.config import refused_settings, replaced_settings
+from container.config import foreign_settings
 from tests.deploy.pages import Page, shell
 from tests.processes import ROOT
 
@@ -39,25 +39,25 @@ def rows(name: str) -> dict[str, tuple[str, ...]]:
 
 
 def test_page_lists_every_setting_without_effect():
-    families = {f"{name}…": text for name, text in replaced_settings.FAMILIES}
-    expected = {**replaced_settings.INSTEAD, **families, **replaced_settings.SECTIONS, **replaced_settings.HARMLESS}
+    families = {f"{name}…": text for name, text in foreign_settings.FAMILIES}
+    expected = {**foreign_settings.INSTEAD, **families, **foreign_settings.SECTIONS, **foreign_settings.HARMLESS}
     assert {name: cells[0] for name, cells in rows("settings").items()} == expected
 
 
 def test_page_lists_every_setting_that_stops_the_start():
-    expected = {**refused_settings.STOPS, **refused_settings.OTHER_AUTHENTICATION}
+    expected = {**foreign_settings.STOPS, **foreign_settings.OTHER_AUTHENTICATION}
     assert rows("stops") == {name: (f"it {stop.lost}", stop.mend) for name, stop in expected.items()}
 
 
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        (replaced_settings.INSTEAD, "settings, in any section"),
-        (replaced_settings.FAMILIES, "prefixes have no effect"),
-        (replaced_settings.SECTIONS, "sections have no effect"),
-        (replaced_settings.HARMLESS, "settings need no replacement"),
-        (refused_settings.STOPS, "settings |"),
-        (refused_settings.OTHER_AUTHENTICATION, "settings, without a master key"),
+        (foreign_settings.INSTEAD, "settings, in any section"),
+        (foreign_settings.FAMILIES, "prefixes have no effect"),
+        (foreign_settings.SECTIONS, "sections have no effect"),
+        (foreign_settings.HARMLESS, "settings need no replacement"),
+        (foreign_settings.STOPS, "settings |"),
+        (foreign_settings.OTHER_AUTHENTICATION, "settings, without a master key"),
     ],
     ids=["instead", "families", "sections", "harmless", "stops", "authentication"],
 )

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ...config import output_limits
-from ...config.deployment import Deployment
+from ...config.deployment import Deployment, lowest_limit
 from ...request.completion import Completion, encode
 from ...routing.outcome import Outcome
 from ..shared import failure, prepare
@@ -66,7 +65,7 @@ def asking(d: Deployment, model: str, can: Traits, request: Completion, *, drop_
     fields = prepare.merge(d, takes, request.body, request)
     # Reasoning has to fit into the limit, unless the client chose both.
     preset = "thinking" in d.presets and "thinking" not in request.body
-    ours = preset or fields.get("max_tokens") != output_limits.lowest(request.body)
+    ours = preset or fields.get("max_tokens") != lowest_limit(request.body)
     try:
         return translate(
             can, fields, drop_params=drop_params, max_tokens=takes.max_output, ours=ours, presets=d.presets

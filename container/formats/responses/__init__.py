@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from worker.core.pricing.charge import LEAST_OF_RESPONSES
 
 from ...config.deployment import Deployment
-from ...config.model_routes import split_route
+from ...config.providers import split_route
 from ...request.completion import Completion, encode
 from ...request.responses import ENCRYPTED_REASONING
 from ...routing.outcome import Outcome

@@ -16,9 +16,9 @@ import orjson
 from worker.core.pricing.charge import LEAST_OF_RESPONSES
 
 from ...config.deployment import Deployment
-from ...config.model_routes import split_route
 from ...config.price_map import price_map
-from ...request.client_fields import LABELS
+from ...config.providers import split_route
+from ...request.completion import LABELS
 
 MAX_TOKENS, MAX_COMPLETION_TOKENS = "max_tokens", "max_completion_tokens"
 EITHER = (MAX_TOKENS, MAX_COMPLETION_TOKENS)

@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...config.deployment import Deployment
-from ...request.completion import Completion
-from ...request.conversation import Conversation, look
+from ...request.completion import Completion, Conversation, look
 from ...routing.outcome import Outcome
 from . import reasoning
 from .answer import Events, Plain

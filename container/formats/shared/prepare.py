@@ -4,10 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from ...config import output_limits
-from ...config.address import JSON, Address
-from ...config.deployment import Deployment
-from ...config.model_routes import split_route
+from ...config.deployment import OUTPUT_LIMITS, Deployment, lowest_limit
+from ...config.providers import JSON, Address, split_route
 from ...request.completion import Completion, encode
 from ...routing.outcome import UNHEALTHY, Outcome
 from . import refusals
@@ -165,7 +163,7 @@ def merge(
     field for the limit.
     """
     merged = {**d.presets, **fields} if d.presets else dict(fields)
-    limits = output_limits.NAMES.intersection(merged)
+    limits = OUTPUT_LIMITS.intersection(merged)
     if not limits and (request is None or (request.output_limit is None and request.most_output is None)):
         return merged
     limit = output_limit(d, can, fields, request)
@@ -178,10 +176,10 @@ def merge(
 
 def output_limit(d: Deployment, can: Capabilities, fields: Mapping[str, Any], request: Completion | None) -> int | None:
     """The output limit of a request with these `fields`, not yet clamped to the model's range; see `merge`."""
-    limit = output_limits.lowest(fields)
+    limit = lowest_limit(fields)
     added, most = (None, None) if request is None else (request.output_limit, request.most_output)
     if limit is None:
-        limit = output_limits.lowest(d.presets) if d.presets else None
+        limit = lowest_limit(d.presets) if d.presets else None
         if limit is None and added is not None and request is not None:
             limit = added if can.max_output is not None else min(added, request.unknown_limit)
     elif added is not None:  # the reservation does not cover the client's limit

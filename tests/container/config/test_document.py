@@ -5,8 +5,7 @@ from textwrap import dedent
 
 import pytest
 
-from container.config.document import Document, read
-from container.config.problems import ConfigError
+from container.config.document import ConfigError, Document, read
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from container.config.wildcards import names
+from container.handlers.models import wildcard_names
 from container.routing.router import Groups
 
 KNOWN = {
@@ -35,7 +35,7 @@ KNOWN = {
 )
 def test_names_match_the_patterns_of_group_and_model(load_config, group, model, found):
     config = load_config({"model_list": [{"model_name": group, "litellm_params": {"model": model, "api_key": "k"}}]})
-    listed = names(config.deployments, KNOWN)
+    listed = wildcard_names(config.deployments, KNOWN)
     assert listed == found
     groups = Groups(config)
     for name in listed:  # Routing maps each name to the model it represents.

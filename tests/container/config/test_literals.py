@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.config.literals import IN_IMAGE, restored, values, without
+from container.config.document import IN_IMAGE, secrets_of, with_secrets, without_secrets
 from container.config.load import load, loads
 from container.proxy.catalog import catalog
 
@@ -23,7 +23,7 @@ MODEL = {"model_name": "gpt", "litellm_params": {"model": "openai/gpt", "api_key
 
 @given(data=st.dictionaries(TEXTS, DATA))
 def test_secrets_are_restored_from_the_file(data: dict[str, Any]) -> None:
-    assert restored(without(data), values(data)) == data
+    assert with_secrets(without_secrets(data), secrets_of(data)) == data
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_secrets_are_restored_from_the_file(data: dict[str, Any]) -> None:
     ],
 )
 def test_secret_is_removed(secret: dict[str, Any]) -> None:
-    assert "s3cret" not in json.dumps(without({"deep": [{"litellm_params": secret}]}))
+    assert "s3cret" not in json.dumps(without_secrets({"deep": [{"litellm_params": secret}]}))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_secret_is_removed(secret: dict[str, Any]) -> None:
     ],
 )
 def test_non_secret_is_kept(plain: dict[str, Any]) -> None:
-    assert without(plain) == plain
+    assert without_secrets(plain) == plain
 
 
 def test_container_without_the_file_turns_the_model_off(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
+from container.config.document import ConfigError
 from container.config.load import load
-from container.config.problems import ConfigError
 from tests.processes import ROOT
 
 MODEL = {"model_name": "a", "litellm_params": {"model": "openai/x", "api_key": "k"}}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from container.config.problems import ConfigError
+from container.config.document import ConfigError
 from worker.core.ledger.accounts import Limits
 
 MODEL = {"model_name": "gpt", "litellm_params": {"model": "openai/x", "api_key": "k"}}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from container.config.model_routes import split_route
+from container.config.providers import split_route
 
 
 @pytest.mark.parametrize(

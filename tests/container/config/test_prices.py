@@ -2,8 +2,8 @@
 
 import pytest
 
+from container.config.deployment import blended, price_entry
 from container.config.price_map import price_map
-from container.config.prices import blended, entry
 
 PRICES = {
     "gpt-4o": {"input_cost_per_token": 1.0, "output_cost_per_token": 2.0, "max_tokens": 5},
@@ -24,12 +24,12 @@ PRICES = {
     ],
 )
 def test_config_price_overrides_the_map(deployment, params, info, price):
-    found = entry(deployment(api_key="k", info=info, **params), PRICES)
+    found = price_entry(deployment(api_key="k", info=info, **params), PRICES)
     assert found.get("input_cost_per_token") == price
 
 
 def test_missing_price_comes_from_the_map(deployment):
-    found = entry(deployment(model="openai/gpt-4o", api_key="k", info={"input_cost_per_token": 0}), PRICES)
+    found = price_entry(deployment(model="openai/gpt-4o", api_key="k", info={"input_cost_per_token": 0}), PRICES)
     assert (found["output_cost_per_token"], found["max_tokens"]) == (2.0, 5)
 
 

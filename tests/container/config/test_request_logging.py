@@ -2,8 +2,8 @@
 
 import pytest
 
+from container.config.document import ConfigError
 from container.config.observability import RequestLogging
-from container.config.problems import ConfigError
 
 MODEL = {"model_name": "mock", "litellm_params": {"model": "openai/mock", "mock_response": "Hi"}}
 

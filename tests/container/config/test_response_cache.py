@@ -2,7 +2,7 @@
 
 import pytest
 
-from container.config.problems import ConfigError
+from container.config.document import ConfigError
 
 MODEL_A = {"model_name": "a", "litellm_params": {"model": "openai/x", "api_key": "k"}}
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from container.config.problems import ConfigError
-from container.config.refused_settings import OTHER_AUTHENTICATION, STOPS
+from container.config.document import ConfigError
+from container.config.foreign_settings import OTHER_AUTHENTICATION, STOPS
 from container.engine.configuration import configuration
 
 MODEL = {"model_name": "a", "litellm_params": {"model": "openai/x", "api_key": "k"}}

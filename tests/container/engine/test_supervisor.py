@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from container.config.address import Address
+from container.config.providers import Address
 from container.engine import supervisor
 from container.engine.configuration import MASTER_KEY_VARIABLE
 from container.engine.supervisor import Engine, EngineUnavailable

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from container.formats.shared import fit
 from container.formats.shared.capabilities import capabilities
-from container.request.conversation import look
+from container.request.completion import look
 from tests.container.conftest import LoadConfig
 
 PROVIDERS = (

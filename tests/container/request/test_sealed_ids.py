@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.request.sealed_ids import KEPT, Seal, SealedId, group_of, place_of
+from container.request.stored_input import KEPT, Seal, SealedId, group_of, place_of
 from worker.core.values.derived_secrets import derived, seal_secret
 
 SECRET = seal_secret(None, "sk-master") or ""
@@ -99,6 +99,6 @@ def test_the_salt_key_comes_before_the_master_key():
 
 
 def test_the_library_is_imported_on_first_use():
-    code = "import sys, container.request.sealed_ids; print([n for n in sys.modules if 'cryptography' in n])"
+    code = "import sys, container.request.stored_input; print([n for n in sys.modules if 'cryptography' in n])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

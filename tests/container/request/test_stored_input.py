@@ -4,8 +4,17 @@ from typing import Any
 
 import pytest
 
-from container.request.sealed_ids import KEPT, Seal, SealedId, group_of, place_of
-from container.request.stored_input import StoredInput, for_provider, opened, without_references
+from container.request.stored_input import (
+    KEPT,
+    Seal,
+    SealedId,
+    StoredInput,
+    for_provider,
+    group_of,
+    opened,
+    place_of,
+    without_references,
+)
 from worker.core.api.errors import ApiError
 from worker.core.pricing.estimate import refers
 from worker.core.values.derived_secrets import seal_secret

@@ -13,8 +13,7 @@ import orjson
 from worker.core.pricing.charge import GOOGLES_COUNT, GOOGLES_EMBEDDINGS
 from worker.core.pricing.estimate import text_tokens
 
-from ....config.deployment import Deployment
-from ....config.prices import tokenizer
+from ....config.deployment import Deployment, tokenizer
 from ....request.completion import Completion, encode
 from ....routing.outcome import Outcome
 from ...shared import mock

@@ -20,8 +20,7 @@ import orjson
 
 from worker.core.pricing.estimate import prompt
 
-from ....config.deployment import Deployment
-from ....config.prices import tokenizer
+from ....config.deployment import Deployment, tokenizer
 from ....engine.supervisor import Engine
 from ....request.completion import Completion, encode
 from ....routing.outcome import Outcome

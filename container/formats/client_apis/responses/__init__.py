@@ -14,12 +14,10 @@ from worker.core.api.errors import ApiError
 from worker.core.pricing.charge import LEAST_OF_RESPONSES
 from worker.core.pricing.estimate import prompt
 
-from ....config import output_limits
-from ....config.deployment import Deployment
-from ....config.model_routes import split_route
-from ....config.prices import tokenizer
+from ....config.deployment import OUTPUT_LIMITS, Deployment, tokenizer
+from ....config.providers import split_route
 from ....request.completion import Completion, encode
-from ....request.engine_fields import FIELDS
+from ....request.engine_body import FIELDS
 from ....request.responses import ENCRYPTED_REASONING, ENDPOINT, without_storage
 from ....request.stored_input import PREVIOUS
 from ....routing.outcome import Outcome
@@ -213,7 +211,7 @@ def _presets(d: Deployment) -> dict[str, Any]:
             made["text"] = {"verbosity": value}
         elif name in FIELDS[ENDPOINT] or name not in FIELDS[CHAT]:
             made[name] = value
-    return {name: value for name, value in made.items() if name not in output_limits.NAMES}
+    return {name: value for name, value in made.items() if name not in OUTPUT_LIMITS}
 
 
 def _fit_reasoning(fields: dict[str, Any], d: Deployment, model: str) -> None:

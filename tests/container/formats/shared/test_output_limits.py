@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from container.accounting.price_book import PriceBook
-from container.config import output_limits
+from container.config.deployment import OUTPUT_LIMITS
 from container.config.load import Config
 from container.engine.configuration import configuration
 from container.engine.supervisor import Engine
@@ -45,7 +45,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "bedrock/anthropic.claude-haiku-4-5-20251001-v1:0": {},
 }
 LIMIT = st.sampled_from([1, 15, 16, 100, 1024, 5000, 20_000, 10**6])
-NAMED = st.dictionaries(st.sampled_from(sorted(output_limits.NAMES)), LIMIT, max_size=3)
+NAMED = st.dictionaries(st.sampled_from(sorted(OUTPUT_LIMITS)), LIMIT, max_size=3)
 PRESETS = st.fixed_dictionaries(
     {},
     optional={
@@ -75,7 +75,7 @@ def configured(load_config: LoadConfig, model: str, presets: dict[str, Any], inf
 def sent_limit(body: dict[str, Any]) -> int:
     """The single limit of a body, in any wire format."""
     fields = {**body, **body.get("generationConfig", {})}
-    [name] = output_limits.NAMES & fields.keys()
+    [name] = OUTPUT_LIMITS & fields.keys()
     return fields[name]
 
 
