@@ -9,8 +9,8 @@ from worker.core.ledger import keys, token_owners
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.admit import AdmissionRequest
 from worker.core.ledger.decision import Decision, Dialect
-from worker.core.pricing.charge import Charge
 from worker.core.pricing.estimate import Prompt, prompt
+from worker.core.pricing.prices import Charge
 from worker.core.pricing.quote import Quote
 from worker.core.values.claims import NO_CLAIMS, Claims
 

@@ -18,8 +18,8 @@ from typing import Any
 
 from worker.core.api.errors import ApiError, service_unavailable, unauthenticated
 from worker.core.ledger.settle import Report
-from worker.core.pricing.charge import Charge
 from worker.core.pricing.estimate import Prompt, prompt
+from worker.core.pricing.prices import Charge
 from worker.core.protocol import (
     CATALOG_HEADER,
     GRANT_HEADER,

@@ -5,9 +5,8 @@ from typing import Any, NamedTuple
 
 from worker.core.pricing import estimate, prices
 from worker.core.pricing import quote as quotes
-from worker.core.pricing.charge import Charge, no_unit
 from worker.core.pricing.estimate import LARGEST
-from worker.core.pricing.prices import Price
+from worker.core.pricing.prices import Charge, Price, no_unit
 from worker.core.pricing.quote import Quote
 
 from ..config.deployment import Deployment, over_presets, price_entry, tokenizer

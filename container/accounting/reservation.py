@@ -13,9 +13,8 @@ import orjson
 
 from worker.core.ledger.settle import Report
 from worker.core.pricing import prices
-from worker.core.pricing.charge import ANY_LIMIT, Charge
 from worker.core.pricing.estimate import Prompt, text_tokens
-from worker.core.pricing.prices import Price
+from worker.core.pricing.prices import ANY_LIMIT, Charge, Price
 from worker.core.pricing.quote import UNKNOWN_MAX_OUTPUT, Quote, most, quote
 from worker.core.pricing.usage import Usage, count, usage, whole
 

@@ -3,7 +3,7 @@
 OpenAI's format is also the client's. The others are translated. All other providers are called through the engine.
 """
 
-from worker.core.pricing.charge import GOOGLES_COUNT, GOOGLES_EMBEDDINGS
+from worker.core.pricing.prices import GOOGLES_COUNT, GOOGLES_EMBEDDINGS
 
 from ..config.deployment import Deployment
 from ..config.options import Options

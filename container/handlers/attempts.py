@@ -10,7 +10,7 @@ from types import TracebackType
 import orjson
 
 from worker.core.api.errors import ApiError, model_not_found, service_unavailable, timed_out, upstream_failed
-from worker.core.pricing.charge import GOOGLES_COUNT
+from worker.core.pricing.prices import GOOGLES_COUNT
 
 from ..config.deployment import Deployment
 from ..config.options import Options

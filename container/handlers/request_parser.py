@@ -2,7 +2,7 @@
 
 from worker.core.api import google
 from worker.core.api.endpoints import Endpoint
-from worker.core.pricing import charge as charges
+from worker.core.pricing import prices
 from worker.core.pricing.estimate import Prompt, prompt
 from worker.core.values import claims
 
@@ -66,12 +66,12 @@ class RequestParser:
             size = self._state.resolve(context, request)
         require_routable(self._router, request.route)
         if isinstance(request, FormBody):
-            return ParsedRequest(request, {}, charges.of_form(endpoint.name, request.count), _FILE)
+            return ParsedRequest(request, {}, prices.charge_of_form(endpoint.name, request.count), _FILE)
         fields = request.priced if isinstance(request, Completion) else request.fields
         if self._router.options.routing_strategy == USAGE_BASED:
             size = size or prompt(fields)
             request.route = request.route._replace(tokens=min(request.route.tokens, _tokens(size)))
-        return ParsedRequest(request, fields, charges.of_body(endpoint.name, fields), size)
+        return ParsedRequest(request, fields, prices.charge_of_body(endpoint.name, fields), size)
 
 
 def _tokens(size: Prompt) -> int:

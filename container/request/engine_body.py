@@ -12,8 +12,8 @@ from python_multipart.exceptions import FormParserError
 
 from worker.core.api.endpoints import Endpoint
 from worker.core.api.errors import invalid_request
-from worker.core.pricing.charge import Charge
 from worker.core.pricing.estimate import Prompt
+from worker.core.pricing.prices import Charge
 from worker.core.values import claims
 
 from ..config.deployment import OUTPUT_LIMITS

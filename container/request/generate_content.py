@@ -10,7 +10,7 @@ from typing import Any
 
 from worker.core.api.errors import ApiError, invalid_request
 from worker.core.pricing import generate_content as pricing
-from worker.core.pricing.charge import GOOGLES_COUNT
+from worker.core.pricing.prices import GOOGLES_COUNT
 from worker.core.values import claims
 
 from .authority import refuse_forbidden
@@ -28,7 +28,7 @@ _Check = Callable[[Any, str], Any]
 
 
 def parse_generate_content(endpoint: str, raw: bytes, model: str, *, events: bool) -> Completion:
-    """`endpoint`: one of `charge.GOOGLE`. `model`: from the path. `events`: a stream is sent as server-sent events.
+    """`endpoint`: one of `prices.GOOGLE`. `model`: from the path. `events`: a stream is sent as server-sent events.
 
     Raises ApiError 400 that names the field.
     """

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from tests.ledger.corpus import CORPUS, USUAL
 from tests.ledger.tokenizers import Tokenizer, loaded
 from worker.core.pricing import prices
-from worker.core.pricing.charge import of_body
 from worker.core.pricing.estimate import (
     AN_HOUR,
     CL100K,
@@ -25,6 +24,7 @@ from worker.core.pricing.estimate import (
     text_tokens,
 )
 from worker.core.pricing.prices import Price
+from worker.core.pricing.prices import charge_of_body as of_body
 from worker.core.pricing.quote import most, quote
 from worker.core.pricing.usage import Usage
 

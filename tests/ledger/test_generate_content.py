@@ -13,7 +13,7 @@ from container.formats.client_apis.gemini.request import chat
 from container.formats.shared.format import Unsupported
 from container.request.generate_content import parse_generate_content
 from worker.core.api.errors import ApiError
-from worker.core.pricing import charge, quote
+from worker.core.pricing import prices, quote
 from worker.core.pricing.estimate import CL100K, LARGEST, O200K, prompt
 from worker.core.pricing.generate_content import terms
 from worker.core.pricing.quote import Quoter
@@ -112,7 +112,7 @@ def deployment() -> Deployment:
 
 
 def reserved(endpoint: str, fields: dict[str, Any], price: Any = PRICE) -> quote.Quote:
-    return quote.most(fields, prompt(fields), [("m", price)], charge.of_body(endpoint, fields), 4096)
+    return quote.most(fields, prompt(fields), [("m", price)], prices.charge_of_body(endpoint, fields), 4096)
 
 
 @given(BODIES)

@@ -13,7 +13,7 @@ from container.request.responses import parse_responses
 from container.routing.router import Router
 from tests.processes import ROOT
 from worker.core.api.health import missing
-from worker.core.pricing import charge as charges
+from worker.core.pricing import prices
 from worker.core.pricing.estimate import prompt
 from worker.core.pricing.quote import Quoter
 
@@ -59,7 +59,7 @@ def content(model: str = "gpt-4o", **fields: Any) -> bytes:
 def test_the_quote_equals_the_proxys(config: Config, model: str, fields: dict[str, Any]):
     raw = content(model, **fields)
     request = parse("chat_completions", raw)
-    charge = charges.of_body("chat_completions", request.body)
+    charge = prices.charge_of_body("chat_completions", request.body)
     price_book = PriceBook(config, Router(config), default_max_output=LIMIT)
     wanted = price_book.quote(request.body, prompt(request.body), request.route, charge)
     found = quoter(config, ENVIRONMENT).quote("chat_completions", raw)
@@ -74,7 +74,7 @@ def test_a_number_that_the_proxy_cannot_read_is_no_limit(config: Config):
     assert "max_output_tokens" not in request.body
     found = quoter(config, ENVIRONMENT).quote("responses", raw)
     assert found is not None
-    charge = charges.of_body("responses", request.body)
+    charge = prices.charge_of_body("responses", request.body)
     price_book = PriceBook(config, Router(config), default_max_output=LIMIT)
     assert found.quote == price_book.quote(request.body, prompt(request.body), request.route, charge)
     assert found.quote.add_limit == LIMIT
@@ -125,22 +125,22 @@ def test_tokens_stay_within_the_ledgers_range(config: Config):
 @pytest.mark.parametrize(
     ("endpoint", "fields", "charge"),
     [
-        ("embeddings", {}, charges.Charge()),
-        ("moderations", {}, charges.Charge()),
-        ("count_tokens", {}, charges.Charge(free=True)),
-        ("messages", {}, charges.Charge(("max_tokens",))),
-        ("responses", {}, charges.Charge(("max_output_tokens",), least=16)),
-        ("image_generation", {"n": 3}, charges.Charge(units={"image": 3})),
-        ("image_generation", {"n": "3"}, charges.Charge(units={"image": 1})),
-        ("speech", {"input": "four"}, charges.Charge(units={"character": 4})),
-        ("speech", {"input": 4}, charges.Charge(units={"character": 0})),
-        ("rerank", {}, charges.Charge(units={"query": 1})),
-        ("rerank", {"documents": ["one"] * 100}, charges.Charge(units={"query": 1})),
-        ("rerank", {"documents": ["one"] * 101}, charges.Charge(units={"query": 2})),
+        ("embeddings", {}, prices.Charge()),
+        ("moderations", {}, prices.Charge()),
+        ("count_tokens", {}, prices.Charge(free=True)),
+        ("messages", {}, prices.Charge(("max_tokens",))),
+        ("responses", {}, prices.Charge(("max_output_tokens",), least=16)),
+        ("image_generation", {"n": 3}, prices.Charge(units={"image": 3})),
+        ("image_generation", {"n": "3"}, prices.Charge(units={"image": 1})),
+        ("speech", {"input": "four"}, prices.Charge(units={"character": 4})),
+        ("speech", {"input": 4}, prices.Charge(units={"character": 0})),
+        ("rerank", {}, prices.Charge(units={"query": 1})),
+        ("rerank", {"documents": ["one"] * 100}, prices.Charge(units={"query": 1})),
+        ("rerank", {"documents": ["one"] * 101}, prices.Charge(units={"query": 2})),
     ],
 )
-def test_the_charge_of_each_endpoint(endpoint: str, fields: dict[str, Any], charge: charges.Charge):
-    assert charges.of_body(endpoint, fields) == charge
+def test_the_charge_of_each_endpoint(endpoint: str, fields: dict[str, Any], charge: prices.Charge):
+    assert prices.charge_of_body(endpoint, fields) == charge
 
 
 def test_a_free_endpoint_reserves_nothing(config: Config):

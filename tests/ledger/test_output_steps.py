@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.pricing import prices
-from worker.core.pricing.charge import of_body
 from worker.core.pricing.estimate import Prompt
 from worker.core.pricing.prices import Price
+from worker.core.pricing.prices import charge_of_body as of_body
 from worker.core.pricing.quote import MIN_OUTPUT, UNKNOWN_MAX_OUTPUT, Quote, dearer, most, quote
 from worker.core.values.output_steps import OutputSteps, fitting
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from worker.core.pricing.charge import LEAST_OF_RESPONSES
+from worker.core.pricing.prices import LEAST_OF_RESPONSES
 
 from ...config.deployment import Deployment
 from ...config.providers import split_route

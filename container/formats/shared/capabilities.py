@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from worker.core.pricing.charge import LEAST_OF_RESPONSES
+from worker.core.pricing.prices import LEAST_OF_RESPONSES
 
 from ...config.deployment import Deployment
 from ...config.price_map import price_map

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .charge import GOOGLES_COUNT, GOOGLES_EMBEDDINGS
+from .prices import GOOGLES_COUNT, GOOGLES_EMBEDDINGS
 
 _FUNCTIONS = ("functionDeclarations", "function_declarations")
 # Parts that are replaced by a note where the model cannot read them.
@@ -23,7 +23,7 @@ _READ = frozenset(
 
 
 def terms(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the fields that determine the price. `endpoint`: one of `charge.GOOGLE`.
+    """Returns the fields that determine the price. `endpoint`: one of `prices.GOOGLE`.
 
     Raises AttributeError, KeyError, TypeError or ValueError for a body that is invalid at a place that is read here.
     """

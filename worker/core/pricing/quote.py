@@ -9,9 +9,8 @@ from ..values.claims import NO_CLAIMS, Claims
 from ..values.money import MAX_NANO
 from ..values.output_steps import OutputSteps, higher
 from . import prices
-from .charge import ANY_LIMIT, GOOGLE, Charge, no_unit, of_body
 from .estimate import AN_HOUR, Prompt, prompt, refers
-from .prices import Price
+from .prices import ANY_LIMIT, GOOGLE, Charge, Price, charge_of_body, no_unit
 
 # The output limit of a request that has none, at models whose maximum is not known.
 UNKNOWN_MAX_OUTPUT = 4096
@@ -351,7 +350,7 @@ class Quoter:
                 from . import generate_content  # on first use, so that a new isolate starts sooner
 
                 body = generate_content.terms(endpoint, body)
-            charge = of_body(endpoint, body)
+            charge = charge_of_body(endpoint, body)
             found = most(body, prompt(body), reachable, charge, self._default_max_output, self._min_output)
         except (TypeError, ValueError, AttributeError, KeyError, OverflowError, RecursionError):
             return None  # a field has an invalid value; the proxy reports which

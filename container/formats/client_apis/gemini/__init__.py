@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from worker.core.pricing.charge import GOOGLES_COUNT, GOOGLES_EMBEDDINGS
 from worker.core.pricing.estimate import text_tokens
+from worker.core.pricing.prices import GOOGLES_COUNT, GOOGLES_EMBEDDINGS
 
 from ....config.deployment import Deployment, tokenizer
 from ....request.completion import Completion, encode

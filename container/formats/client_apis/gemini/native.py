@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import orjson
 
-from worker.core.pricing.charge import GOOGLES_EMBEDDINGS
+from worker.core.pricing.prices import GOOGLES_EMBEDDINGS
 
 from ....config.deployment import Deployment
 from ....request.completion import Completion, encode

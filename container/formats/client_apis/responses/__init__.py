@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 from worker.core.api.errors import ApiError
-from worker.core.pricing.charge import LEAST_OF_RESPONSES
 from worker.core.pricing.estimate import prompt
+from worker.core.pricing.prices import LEAST_OF_RESPONSES
 
 from ....config.deployment import OUTPUT_LIMITS, Deployment, tokenizer
 from ....config.providers import split_route

@@ -21,7 +21,7 @@ from container.request.messages import parse_messages
 from container.request.responses import parse_responses
 from container.routing.router import Router
 from tests.container.conftest import LoadConfig
-from worker.core.pricing import charge
+from worker.core.pricing import prices
 from worker.core.pricing.estimate import Prompt
 from worker.core.values.output_steps import fitting
 
@@ -87,7 +87,7 @@ def sent_answers(body: dict[str, Any]) -> int:
 
 def quoted(config: Config, request: Completion, endpoint: str, fields: dict[str, Any], default: int | None) -> Any:
     price_book = PriceBook(config, Router(config), default_max_output=default)
-    found = price_book.quote(fields, Prompt(0), request.route, charge.of_body(endpoint, fields))
+    found = price_book.quote(fields, Prompt(0), request.route, prices.charge_of_body(endpoint, fields))
     assert found.amount is not None
     return found
 
