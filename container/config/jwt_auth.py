@@ -3,8 +3,10 @@
 A setting that is misread could let somebody in, so everything that cannot be read is an error.
 """
 
+import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from worker.core.identity import jwt
 from worker.core.identity.claims import ROLES, ClaimRules, IssuerRules
@@ -62,6 +64,10 @@ def report_unscoped(document: Document, path: KeyPath, rules: ClaimRules, enviro
     """Warns if tokens for other applications of the same issuer would be accepted, tokens of other issuers with the
     same keys, as the tenants of a cloud have them, or none at all."""
     trusts = rules.trusts(environment.get)
+    for address in dict.fromkeys(address for trust in trusts for address in trust.keys or (trust.issuer or "",)):
+        if not jwks.is_pem(address) and _is_unencrypted(address):
+            message = f"{address} is not encrypted: whoever can change the keys on the way can sign tokens."
+            document.report("warning", path, message, "Use an https:// address.")
     if not trusts:
         mend = "Set JWT_PUBLIC_KEY_URL, or `issuers` in litellm_jwtauth."
         document.report("warning", path, "is on, and no public key is known: every JWT is refused.", mend)
@@ -73,6 +79,17 @@ def report_unscoped(document: Document, path: KeyPath, rules: ClaimRules, enviro
         if general.issuer is None and not all(map(jwt.is_pem, general.keys)):
             message = "accepts the tokens of every issuer with these public keys, such as other tenants."
             document.report("warning", path, message, "Set JWT_ISSUER to the `iss` of your tokens.")
+
+
+def _is_unencrypted(address: str) -> bool:
+    """Whether what is fetched from there passes a network in plain text."""
+    try:
+        parts = urlsplit(address)
+        if parts.scheme != "http" or parts.hostname == "localhost":
+            return False
+        return not ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:  # a name
+        return address.startswith("http://")
 
 
 def _fields(document: Document, path: KeyPath, value: Mapping[Any, Any], readers: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,16 @@ async def test_a_member_signs_in_makes_a_key_and_signs_out(visit: Visit, gateway
     await expect(page.locator("#app")).to_be_hidden()
 
 
+async def test_a_person_comes_back_to_the_view_that_was_asked_for(visit: Visit, gateway: Gateway):
+    page = await visit(gateway.url, signed_in=False)
+    await page.goto(f"{gateway.url}/dashboard#requests")
+    await page.get_by_role("link", name="Sign in with your account").click()
+    await at_provider(page, "root")
+    await page.locator("#app").wait_for()
+    await settled(page)
+    assert page.url == f"{gateway.url}/dashboard#requests"
+
+
 async def test_a_person_who_cancels_is_told(visit: Visit, gateway: Gateway):
     page = await visit(gateway.url, signed_in=False)
     await page.get_by_role("link", name="Sign in with your account").click()

@@ -113,3 +113,24 @@ def test_tokens_for_others_or_for_nobody_are_warned_about(load_config, rules, en
 def test_an_issuer_may_have_tokens_without_an_audience(load_config):
     config = load_config(written({"issuers": [{"issuer": "i", "disable_audience_validation": True}]}))
     assert (config.problems, config.options.jwt_auth.issuers[0].audience) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("address", "warns"),
+    [
+        ("http://keys.example/jwks", True),
+        ("http://10.0.0.1/jwks", True),
+        ("http://127.0.0.1.example/jwks", True),
+        ("http://127.0.0.1:8080/jwks", False),
+        ("http://[::1]/jwks", False),
+        ("http://localhost:8080/jwks", False),
+        ("https://keys.example/jwks", False),
+    ],
+)
+@pytest.mark.parametrize("where", ["variable", "jwks_url", "issuer"])
+def test_public_keys_from_an_unencrypted_address_are_a_warning(load_config, where, address, warns):
+    environment = {**SCOPED, "JWT_PUBLIC_KEY_URL": address} if where == "variable" else {}
+    entry = {"issuer": address, "audience": "us"} if where == "issuer" else {"issuer": "i", "audience": "us"}
+    issuers = [entry | ({"jwks_url": address} if where == "jwks_url" else {})]
+    config = load_config(written({} if where == "variable" else {"issuers": issuers}), environment)
+    assert any(f"{address} is not encrypted" in p.message for p in config.problems) == warns

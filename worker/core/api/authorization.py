@@ -64,6 +64,8 @@ RULES: Mapping[str, frozenset[str]] = {
     "user_info": _PEOPLE,
     "model_info": _MAKES_KEYS | {"key", "llm_api"},
 }
+# Calls with a body that change nothing.
+READS_BY_POST = frozenset(("tag_info", "budget_info"))
 # The fields of a key that its owner may set. Not its secret, which others could guess or test for; not its `budget_id`,
 # whose limits belong to an operator; and not `blocked`, which would undo an operator's decision.
 KEY_FIELDS = frozenset(

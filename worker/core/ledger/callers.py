@@ -64,7 +64,7 @@ def restricted(
     decide: Callable[[Call, Scope | None], Decision],
 ) -> Decision:
     """Returns the decision for a call by `credential`. `decide`: what an operator's call does, within a scope."""
-    reads = call["body"] is None
+    reads = call["body"] is None or call["name"] in authorization.READS_BY_POST
     steps = _restricted(dialect, policy, credential, call, now, decide, reads)
     return Decision(steps, transaction=not reads, whole=reads)
 

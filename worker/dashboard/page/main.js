@@ -91,6 +91,12 @@ async function begin() {
   }
 }
 
+/** Comes back to the view that was asked for. The browser sends no fragment to the gateway. */
+function rememberView() {
+  const back = encodeURIComponent(`/dashboard${location.hash}`);
+  $("sign-in-link").href = `dashboard/sign-in?return=${back}`;
+}
+
 async function end() {
   if (who().by === "session") await post("dashboard/sign-out", {}).catch((error) => announce(error.message));
   leave();
@@ -128,6 +134,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   ($("app").hidden ? $("master-key") : $("main")).focus();
 });
 $("sign-in-form").addEventListener("submit", enter);
+$("sign-in-link").addEventListener("click", rememberView);
 $("sign-out").addEventListener("click", end);
 $("refresh").addEventListener("click", async () => {
   await refresh();
