@@ -133,7 +133,8 @@ class Completions:
         try:
             relay.step = step
             relay.reservation.trying(step)
-            answer: Answer = await self._upstream.attempt(step, self._state.request_for(step, request), relay.silence)
+            own = request if request.stored is None else self._state.request_for(step, request)
+            answer: Answer = await self._upstream.attempt(step, own, relay.silence)
             waited = time.monotonic() - began
             if request.stored is not None:
                 answer = await self._state.answered(context, request, step, answer, relay.reservation)
