@@ -1,5 +1,5 @@
 """The ledger as the proxy uses it: one process's own (`LocalLedger`), or that of the process which keeps it for several
-workers (`container/workers/remote.py`). Also its periodic maintenance, and a check whether it is usable.
+workers (`container/workers/worker.py`). Also its periodic maintenance, and a check whether it is usable.
 """
 
 import asyncio
