@@ -18,7 +18,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "worker.core": (
         "core",
         "values",
-        "api container_environment log_text protocol settings",
+        "api log_text protocol settings",
         "ledger pricing",
         "identity",
         "configuration sign_in",
