@@ -1,11 +1,15 @@
 """Fixtures for all tests: fake providers and the proxy as a process."""
 
+import gc
 import os
 import sys
 
 # Without bytecode, hundreds of processes would each compile their imports. This must run before all other imports.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Collecting 14,000 tests makes millions of objects and next to no garbage.
+gc.disable()
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,7 +18,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests import canaries_of_answers, order
+from tests import canaries_of_answers, forked, order
 from tests.fakes.server import FakeProvider
 from tests.processes import ROOT, StartProxy, free_tcp_port, proxy_starter
 
@@ -30,6 +34,19 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> order.ByFile:
     return order.ByFile(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("numprocesses", None):  # the process that starts xdist's workers
+        stack = ExitStack()
+        whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+        stack.enter_context(forked.shared_engines(at_once=whole))
+        config.add_cleanup(stack.close)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects from them

@@ -1,34 +1,39 @@
-"""Proxies that start in a few milliseconds: forks of a process that has already imported the proxy's modules.
+"""Proxies and engines that start in a few milliseconds: forks of processes that have already imported their modules.
 
 A fork behaves like `python -m container`, with its own environment, directory, log and session, but skips the imports.
-Its engine is a fork, too (`forked_engine`).
+Its engine is a fork, too. The containers of an edge are forks that stay child processes of the edge (`forked_child`).
 Tests of the startup itself or of memory start a real process: `RunningProxy(…, fresh=True)`.
 """
 
+import atexit
+import contextlib
 import ctypes
 import importlib
 import os
 import pkgutil
 import runpy
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from tests import forked_engine
+from dev.process_engine.containers import Image
+from tests import forked_child
 
 ROOT = Path(__file__).parents[1]
 _MOST_BYTES = 1 << 18
 _POLL_SECONDS = 0.01
 _PR_SET_PDEATHSIG = 1
+# The address of the process that forks engines for all of xdist's workers.
+_SHARED_ENGINES = "TESTS_ENGINES"
 
 
 class Forked:
@@ -61,11 +66,17 @@ class Parent:
     """The process that forks. It exits with the tests, when its socket closes."""
 
     def __init__(self) -> None:
+        folder = tempfile.mkdtemp(prefix="forks-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        self.containers = f"{folder}/containers"
+        shared = os.environ.get(_SHARED_ENGINES)
+        self.engines = shared or f"{folder}/engines"
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-            command = [sys.executable, "-m", "tests.forked", str(theirs.fileno())]
-            self._process = subprocess.Popen(command, cwd=ROOT, env=environment, pass_fds=[theirs.fileno()])
+        with theirs, forked_child.listen(self.containers) as containers:
+            own = None if shared else forked_child.listen(self.engines)
+            self._process = _started("proxies", self.engines, theirs, containers, *([own] if own else ()))
+            if own:
+                own.close()
 
     def start(self, words: Sequence[str], cwd: Path, environment: Mapping[str, str], log: int) -> Forked:
         """Starts a fork. `words` follow `python -m container`."""
@@ -87,21 +98,71 @@ _parent: Parent | None = None
 
 
 def start(words: Sequence[str], cwd: Path, environment: Mapping[str, str], log: int) -> Forked:
+    return _the_parent().start(words, cwd, environment, log)
+
+
+def image(config: Path) -> Image:
+    """The container of an edge as a fork, which serves as `dev.edge.proxy_image` does."""
+    command = (sys.executable, "-S", forked_child.__file__, _the_parent().containers, "serve")
+    return Image((*command, "--config", str(config.resolve()), "--host", "127.0.0.1", "--port", "{port}"))
+
+
+def wait_for_engines() -> None:
+    """Until LiteLLM is imported where engines are forked. On a busy machine that takes longer than a request waits."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
+        asking.connect(_the_parent().engines)
+        asking.shutdown(socket.SHUT_WR)
+        asking.recv(1)
+
+
+@contextlib.contextmanager
+def shared_engines(*, at_once: bool) -> Iterator[None]:
+    """Within it, all processes that are started get their engines from one that imports LiteLLM once: at once, so that
+    no test waits for it, or for the first engine."""
+    with tempfile.TemporaryDirectory(prefix="engines-") as folder:
+        address = f"{folder}/engines"
+        with forked_child.listen(address) as listening:
+            process = _started("engines", address, listening)
+        os.environ[_SHARED_ENGINES] = address
+        if at_once:
+            socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect(address)
+        try:
+            yield
+        finally:
+            del os.environ[_SHARED_ENGINES]
+            process.kill()
+            process.wait()
+
+
+def _the_parent() -> Parent:
     global _parent
     if _parent is None:
         _parent = Parent()
-    return _parent.start(words, cwd, environment, log)
+    return _parent
 
 
-def _serve(connection: socket.socket) -> None:
-    """Forks on request and reports exit statuses, until the socket closes."""
-    engines = _fork_engines(connection)
+def _started(what: str, engines: str, *sockets: socket.socket) -> "subprocess.Popen[bytes]":
+    """This module as a process, which inherits the sockets."""
+    numbers = [one.fileno() for one in sockets]
+    command = [sys.executable, "-m", "tests.forked", what, engines, *map(str, numbers)]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, pass_fds=numbers)
+
+
+def _proxies(
+    engines: str, connection: socket.socket, containers: socket.socket, own: socket.socket | None = None
+) -> None:
+    """Forks on request and reports exit statuses, until the socket closes. `own`: where engines are asked for, if no
+    other process forks them."""
+    if own is not None:
+        _beside(connection, _engines, own)
     package = importlib.import_module("container")
     for module in pkgutil.walk_packages(package.__path__, "container."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     supervisor: Any = importlib.import_module("container.engine.supervisor")
-    supervisor._command = lambda: [sys.executable, "-S", forked_engine.__file__, engines]
+    supervisor._command = lambda: [sys.executable, "-S", forked_child.__file__, engines]
+    _beside(connection, _containers, containers)
     while True:
         message, descriptors, _, _ = socket.recv_fds(connection, _MOST_BYTES, 1)
         if not message:
@@ -115,56 +176,62 @@ def _serve(connection: socket.socket) -> None:
         pid = os.fork()
         if pid == 0:
             connection.close()
-            _become(wanted, log)
+            forked_child.become(wanted, (log, log), _run_proxy)
         os.close(log)
         connection.send(orjson.dumps({"pid": pid}))
 
 
-def _fork_engines(connection: socket.socket) -> str:
-    """Returns the address of a process that forks engines, see `forked_engine`. It ends with this one."""
-    folder = tempfile.mkdtemp(prefix="engines-")
-    address = f"{folder}/socket"
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    listening.bind(address)
-    listening.listen(64)
+def _beside(connection: socket.socket, serve: Callable[[socket.socket], None], listening: socket.socket) -> None:
+    """Serves in a fork, which ends with this process."""
     if os.fork() == 0:
         connection.close()
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        configuration = importlib.import_module("container.engine.configuration")
-        forked_engine.serve(listening, {"PATH": os.environ["PATH"], **configuration.environment({}, "")})
+        serve(listening)
     listening.close()
-    return address
 
 
-def _become(wanted: Mapping[str, Any], log: int) -> None:
-    """Turns the fork into the proxy."""
-    code = 1
-    try:
-        os.setsid()
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        os.close(log)
-        os.chdir(wanted["cwd"])
+def _containers(listening: socket.socket) -> None:
+    _end_with_the_parent()
+    forked_child.serve(listening, _run_proxy)
+
+
+def _engines(listening: socket.socket) -> None:
+    """LiteLLM is imported for the first engine."""
+    _end_with_the_parent()
+    configuration = importlib.import_module("container.engine.configuration")
+    environment = {"PATH": os.environ["PATH"], **configuration.environment({}, "")}
+
+    def prepare() -> None:
         os.environ.clear()
-        os.environ.update(wanted["environment"])
-        sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
-        sys.argv[1:] = wanted["words"]
-        if module := os.environ.get("IMPORT_IN_FORK"):  # what a test changes in the proxy
-            importlib.import_module(module)
-        # Created at import, once per process.
-        importlib.reload(importlib.import_module("container.server.context"))
-        runpy.run_module("container", run_name="__main__", alter_sys=True)
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-    except BaseException:  # noqa: BLE001 - as the interpreter would
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        os.environ.update(environment)
+        from litellm.proxy import proxy_cli, proxy_server  # noqa: F401 what an engine imports
+
+    forked_child.serve(listening, _run_engine, prepare)
+
+
+def _end_with_the_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _run_proxy(words: Sequence[str]) -> None:
+    if module := os.environ.get("IMPORT_IN_FORK"):  # what a test changes in the proxy
+        importlib.import_module(module)
+    # Created at import, once per process.
+    importlib.reload(importlib.import_module("container.server.context"))
+    sys.argv[1:] = words
+    runpy.run_module("container", run_name="__main__", alter_sys=True)
+
+
+def _run_engine(words: Sequence[str]) -> None:
+    from litellm import run_server
+
+    sys.argv = ["litellm", *words]
+    run_server()
 
 
 if __name__ == "__main__":
-    with socket.socket(fileno=int(sys.argv[1])) as connection:
-        _serve(connection)
+    _, what, address, *numbers = sys.argv
+    sockets = [socket.socket(fileno=int(number)) for number in numbers]
+    if what == "engines":
+        _engines(sockets[0])
+    else:
+        _proxies(address, *sockets)

@@ -21,11 +21,11 @@ import yaml
 
 from container.config.load import load
 from container.proxy import catalog
-from dev.edge import PROXY_CLASS, WRANGLER_CONFIG, OfflineEdge, proxy_image
+from dev.edge import PROXY_CLASS, WRANGLER_CONFIG, OfflineEdge
 from dev.offline import wrangler
 from dev.offline.build import Version
 from dev.process_engine.containers import ContainerInfo, Image
-from tests import canaries, log_lines
+from tests import canaries, forked, log_lines
 from tests.edge.stand_in import CONFIG as STAND_IN_CONFIG
 
 ROOT = Path(__file__).parents[2]
@@ -216,7 +216,7 @@ def _starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartEdge]:
             offline = OfflineEdge(
                 own,
                 {name: value for name, value in variables.items() if value is not None},
-                {PROXY_CLASS: image or proxy_image(path)} if engine else None,
+                {PROXY_CLASS: image or forked.image(path)} if engine else None,
                 engine_socket=engine_socket,
                 replaced={"catalog.py": catalog.source(load(path, {})), **(replaced or {})},
                 wrangler_path=checkout / WRANGLER_CONFIG.name,

@@ -15,7 +15,7 @@ import httpx
 import pytest
 import yaml
 
-from dev.edge import proxy_image
+from tests import forked
 from tests.edge.conftest import MASTER_KEY, StartEdge, wait_for
 from tests.edge.money import Money
 from tests.fakes.behaviour import Behaviour
@@ -145,7 +145,7 @@ def test_after_a_secret_rotation_the_container_is_found_again(start_edge: StartE
 def test_the_config_in_the_image_does_not_matter(start_edge: StartEdge, provider: FakeProvider, tmp_path: Path):
     other = tmp_path / "other.yaml"
     other.write_text(yaml.safe_dump(config(provider, input_cost_per_token=0.5)))
-    money = Money(start_edge(config(provider), image=proxy_image(other)))
+    money = Money(start_edge(config(provider), image=forked.image(other)))
     key = money.key(max_budget=1)
     assert money.ask(key).status_code == 200
     (line,) = money.settled(key)

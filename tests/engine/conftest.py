@@ -5,11 +5,17 @@ from typing import Any
 
 import pytest
 
+from tests import forked
 from tests.fakes.server import FakeProvider
 from tests.processes import RunningProxy, StartProxy
 
 # A parameter that only LiteLLM knows and that has no effect at these providers.
 THROUGH_THE_ENGINE = {"azure_scope": "of-nobody"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _engines() -> None:
+    forked.wait_for_engines()
 
 
 @pytest.fixture(scope="session")

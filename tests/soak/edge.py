@@ -19,7 +19,7 @@ from container.ledger.stores import SqliteStore
 from container.proxy import catalog
 from dev.edge import PROXY_CLASS, OfflineEdge, proxy_image
 from dev.offline.build import Version
-from tests import canaries
+from tests import canaries, forked
 from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY
 from tests.soak.chaos import Blow
@@ -75,12 +75,13 @@ class AtTheEdge:
         self._judge = judge
         self._shaky = shaky
         self._lines: list[str] = []
+        proxy = (forked.image if short else proxy_image)(directory / "0.yaml")
         first, *others = (self._catalog(number, solid) for number in _REVISIONS)
         vars = {"LITELLM_MASTER_KEY": MASTER_KEY, "LOCAL_DEVELOPMENT": "true", "SHUTDOWN_GRACE": "12"}
         self._edge = OfflineEdge(
             directory,
             vars,
-            {PROXY_CLASS: dataclasses.replace(proxy_image(directory / "0.yaml"), environment=self._probing())},
+            {PROXY_CLASS: dataclasses.replace(proxy, environment=self._probing())},
             replaced={"catalog.py": first, "edge/objects/ledger.py": _faulty(_SOURCE.read_text())},
             versions=[Version(vars, {"catalog.py": each}) for each in others],
             log=self._lines.append,
@@ -104,7 +105,7 @@ class AtTheEdge:
         probes = self._directory / "probes"
         probes.mkdir()
         inside = os.pathsep.join((str(Path(__file__).parent / "inside"), str(Path(__file__).parents[2])))
-        return {"SOAK_PROBE": str(probes), "PYTHONPATH": inside}
+        return {"SOAK_PROBE": str(probes), "PYTHONPATH": inside, "IMPORT_IN_FORK": "tests.soak.inside.sitecustomize"}
 
     def start(self) -> None:
         self._edge.start()

@@ -1,8 +1,9 @@
-"""LiteLLM engines that start in a second or two: forks of a process that has already imported LiteLLM.
+"""Forks of a process that has already imported what they need, as child processes of whoever starts this file.
 
-Importing LiteLLM takes over ten seconds of CPU. The proxy starts this file as its engine, with the address of the
-process that forks and the arguments of an engine. It stays between the proxy and the fork: it passes SIGTERM on, ends
-with the status of the fork, and if it is killed, the fork is killed, too.
+Importing LiteLLM takes over ten seconds of CPU, and importing the proxy almost one. The proxy starts this file as its
+engine, and the edge as its container, with the address of the process that forks and the arguments of the fork. It
+stays between them: it passes SIGTERM on, ends with the status of the fork, and if it is killed, the fork is killed,
+too. It imports little, because it starts hundreds of times.
 """
 
 import array
@@ -13,14 +14,18 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 _MOST_BYTES = 1 << 18
 
+# Runs the program, with the arguments after its name, in the fork.
+Run = Callable[[Sequence[str]], None]
+
 
 def between(address: str, words: list[str]) -> int:
-    """Runs an engine and returns its exit status."""
+    """Runs a fork and returns its exit status."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
         connection.connect(address)
         wanted = {"words": words, "cwd": os.getcwd(), "environment": dict(os.environ)}
@@ -33,26 +38,30 @@ def between(address: str, words: list[str]) -> int:
     return json.loads(answer)["code"] if answer else 1
 
 
-def serve(listening: socket.socket, environment: Mapping[str, str]) -> NoReturn:
-    """Forks an engine for each connection. LiteLLM is imported, in `environment`, for the first one."""
+def listen(address: str) -> socket.socket:
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listening.bind(address)
+    listening.listen(64)
+    return listening
+
+
+def serve(listening: socket.socket, run: Run, prepare: Callable[[], None] = lambda: None) -> NoReturn:
+    """Forks for each connection. `prepare` is called before the first one."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    imported = False
+    prepared = False
     while True:
         connection, _ = listening.accept()
-        if not imported:
-            os.environ.clear()
-            os.environ.update(environment)
-            from litellm.proxy import proxy_cli, proxy_server  # noqa: F401 what an engine imports
-
-            imported = True
+        if not prepared:
+            prepare()
+            prepared = True
         if os.fork() == 0:
             listening.close()
-            os._exit(_watch(connection))
+            os._exit(_watch(connection, run))
         connection.close()
 
 
-def _watch(connection: socket.socket) -> int:
-    """Runs one engine, and ends it when its connection closes."""
+def _watch(connection: socket.socket, run: Run) -> int:
+    """Runs one fork, and ends it when its connection closes."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     message, descriptors, _, _ = socket.recv_fds(connection, _MOST_BYTES, 2)
     if not message:
@@ -60,7 +69,7 @@ def _watch(connection: socket.socket) -> int:
     pid = os.fork()
     if pid == 0:
         connection.close()
-        _become(json.loads(message), descriptors)
+        become(json.loads(message), descriptors, run)
     for number in descriptors:
         os.close(number)
     ended = os.pidfd_open(pid)
@@ -78,25 +87,25 @@ def _watch(connection: socket.socket) -> int:
             return 0
 
 
-def _become(wanted: Mapping[str, Any], descriptors: list[int]) -> NoReturn:
-    """Turns the fork into LiteLLM's proxy."""
+def become(wanted: Mapping[str, Any], descriptors: Sequence[int], run: Run) -> NoReturn:
+    """Turns the fork into the program, with its own session, directory, environment and output."""
     code = 1
     try:
         os.setsid()
         for number, descriptor in zip((1, 2), descriptors, strict=True):
             os.dup2(descriptor, number)
+        for descriptor in {*descriptors}:
             os.close(descriptor)
         os.chdir(wanted["cwd"])
         os.environ.clear()
         os.environ.update(wanted["environment"])
         sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
-        sys.argv = ["litellm", *wanted["words"]]
-        from litellm import run_server
-
-        run_server()
+        run(wanted["words"])
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except BaseException:  # noqa: BLE001 - as the interpreter would
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
