@@ -65,7 +65,7 @@ def report_unscoped(document: Document, path: KeyPath, rules: ClaimRules, enviro
     same keys, as the tenants of a cloud have them, or none at all."""
     trusts = rules.trusts(environment.get)
     for address in dict.fromkeys(address for trust in trusts for address in trust.keys or (trust.issuer or "",)):
-        if not jwks.is_pem(address) and _is_unencrypted(address):
+        if not jwt.is_pem(address) and _is_unencrypted(address):
             message = f"{address} is not encrypted: whoever can change the keys on the way can sign tokens."
             document.report("warning", path, message, "Use an https:// address.")
     if not trusts:
