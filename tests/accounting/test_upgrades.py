@@ -126,7 +126,7 @@ async def test_a_ledger_is_migrated_under_load(
         await many.more(fake)
         counted = [await clients.done() for clients in (many, few)]
     assert set(counted[0]) == {200, CLIENT_LEFT}
-    assert set(counted[1]) == {200, 429, CLIENT_LEFT}
+    assert set(counted[1]) <= {200, 429, CLIENT_LEFT}
     await asyncio.to_thread(new.settled, 30)
     assert new.ask(blocked).status_code == 401
     store = store_of()
