@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .values.claims import Claims
+from .values.json_text import from_json, to_json
 
 PROTOCOL_VERSION = 4
 # The environment variable that tells a container the version of its object.
@@ -71,10 +72,6 @@ def owner_of(secret_hash: str | None, user_id: str, team_id: str) -> str:
     return "jwt:" + hashlib.sha256(named.encode()).hexdigest()
 
 
-# Fields of a grant that are not sent without a value.
-_LEFT_OUT = frozenset(("key_alias", "key_id", "most_output", "exhausted", "aliases"))
-
-
 class EdgeGrant(NamedTuple):
     """What the edge tells a container about an admitted request.
 
@@ -108,10 +105,23 @@ class EdgeGrant(NamedTuple):
     def encode(self) -> str:
         fields: dict[str, Any] = {"models": None if self.models == "[]" else json.loads(self.models)}
         if self.reservation:
-            fields = {**self._asdict(), **fields}
+            fields["reservation"], fields["amount"], fields["output_limit"] = self[:3]
+            fields["limited"], fields["headers"] = self.limited, self.headers
+            fields["owner"], fields["ack"] = self.owner, self.ack
+            if self.key_alias:
+                fields["key_alias"] = self.key_alias
+            if self.most_output:
+                fields["most_output"] = self.most_output
+            if self.exhausted:
+                fields["exhausted"] = self.exhausted
         elif self.owner:
-            fields |= {"owner": self.owner, "key_id": self.key_id, "aliases": self.aliases}
-        return json.dumps({n: v for n, v in fields.items() if v or n not in _LEFT_OUT})
+            fields["owner"] = self.owner
+        if self.reservation or self.owner:
+            if self.key_id:
+                fields["key_id"] = self.key_id
+            if self.aliases:
+                fields["aliases"] = self.aliases
+        return to_json(fields)
 
     @classmethod
     def decode(cls, text: str) -> "EdgeGrant":
@@ -189,7 +199,7 @@ def encode_admission(
         fields["steps"] = steps
     if candidates:
         fields["candidates"] = candidates
-    return json.dumps(fields)
+    return to_json(fields)
 
 
 def decode_admission(
@@ -217,8 +227,8 @@ def _steps(value: Any) -> list[list[int]]:
     steps = _a(list, value)
     for step in steps:
         limit, amount, tokens = _a(list, step)
-        for number in (limit, amount, tokens):
-            _a(int, number)
+        if not (type(limit) is type(amount) is type(tokens) is int):
+            raise TypeError("a step has integers only")
     return steps
 
 
@@ -244,7 +254,7 @@ class CarriedReport(NamedTuple):
 
     @classmethod
     def decode(cls, text: str) -> "CarriedReport":
-        number, oldest, *report = _a(list, json.loads(text))
+        number, oldest, *report = _a(list, from_json(text))
         return cls(_a(int, number), _a(int, oldest), report)
 
 
@@ -315,7 +325,7 @@ class GivenConfiguration(NamedTuple):
 
 
 def _object(text: str | bytes) -> dict[str, Any]:
-    return _a(dict, json.loads(text))
+    return _a(dict, from_json(text))
 
 
 def _a(kind: Any, value: Any) -> Any:

@@ -131,8 +131,9 @@ class Edge:
             by_master = who.administrator
             found = await scrape(self._instances, client, search[1:], await self._states(), by_master=by_master)
             return await without_body(found) if client.method == "HEAD" else found
-        key = presented_key(headers.get) if who.caller is None else who.caller.owner
-        names = candidates(self._settings.instances, key)
+        instances = self._settings.instances
+        key = None if instances == 1 else presented_key(headers.get) if who.caller is None else who.caller.owner
+        names = candidates(instances, key)
         if endpoint.billable:
             return await self._admission.answer(BillableRequest(client, endpoint, path + search, who, names))
         grant = [(GRANT_HEADER, (await self._admission.authenticate(who, request_id)).encode())]

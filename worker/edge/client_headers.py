@@ -3,7 +3,7 @@
 Credentials and cookies stay at the edge, and clients cannot set the edge's own headers.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"})
 # The edge handles CORS. Without an origin the container adds no CORS headers.
@@ -30,6 +30,11 @@ OURS = ("x-internal-", "x-litellm-")
 def is_dropped(name: str) -> bool:
     """Whether the client header `name` (lower case) is not forwarded."""
     return name in DROPPED or name.startswith(OURS)
+
+
+def forwarded(headers: Mapping[str, str]) -> dict[str, str]:
+    """Returns the headers that are forwarded. `headers`: by lower-case name."""
+    return {name: value for name, value in headers.items() if name not in DROPPED and not name.startswith(OURS)}
 
 
 def dropped(names: Iterable[str]) -> list[str]:

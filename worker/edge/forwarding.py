@@ -24,12 +24,13 @@ from core.protocol import (
     REQUEST_ID_HEADER,
     UNCONFIGURED,
 )
+from core.values.json_text import to_json
 
-from .client_headers import dropped, is_dropped
+from .client_headers import dropped, forwarded
 from .instances import FIRST
 from .ledger_client import NAME as LEDGER_NAME
 from .ledger_client import LedgerUnavailable, object_of, unavailable
-from .runtime.javascript import bindings, error_text, js, js_record, kept, or_none, variable
+from .runtime.javascript import bindings, error_text, js, kept, or_none, variable
 from .runtime.log import log
 
 # Seconds that an instance is trusted to serve after its last response, without checking first.
@@ -78,7 +79,7 @@ def container_request(
     HEAD becomes GET: on a new connection to the container, workerd loses the response to the request after a HEAD.
     """
     url, request, method = f"http://container{path_and_query}", client.request, client.method
-    ours = {REQUEST_ID_HEADER: client.id, **_of_this_code(), **dict(added)}
+    ours = {**_of_this_code(), REQUEST_ID_HEADER: client.id, **dict(added)}
     if body is _SAME_BODY and method != "HEAD":
         copy = kept("Request.new")(url, request)
         for name in dropped(client.headers):
@@ -86,17 +87,18 @@ def container_request(
         for name, value in ours.items():
             copy.headers.set(name, value)
         return copy
-    headers = {name: value for name, value in client.headers.items() if not is_dropped(name)} | ours
+    headers = forwarded(client.headers)
+    headers.update(ours)
     if body is None:
         headers.pop("content-length", None)
-    return kept("Request.new")(
-        url,
-        method="GET" if method == "HEAD" else method,
-        headers=js_record(headers),
-        signal=request.signal,
-        redirect="manual",
-        **({} if body is _SAME_BODY or body is None else {"body": body}),
+    # As one JSON string: each value would cross the boundary by itself.
+    init = kept("JSON.parse")(
+        to_json({"method": "GET" if method == "HEAD" else method, "headers": headers, "redirect": "manual"})
     )
+    init.signal = request.signal
+    if body is not _SAME_BODY and body is not None:
+        init.body = body
+    return kept("Request.new")(url, init)
 
 
 @functools.cache

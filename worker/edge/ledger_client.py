@@ -86,7 +86,9 @@ def object_of(namespace: Any, name: str, place: str | None) -> Any:
     """Returns the stub of a Durable Object. `place`: where to create it if it does not exist yet, permanently; None
     leaves it to Cloudflare
     (https://developers.cloudflare.com/durable-objects/reference/data-location/#provide-a-location-hint)."""
-    return namespace.getByName(name) if place is None else namespace.getByName(name, js_object({"locationHint": place}))
+    if place is None:
+        return namespace.getByName(name)
+    return namespace.getByName(name, js_object({"locationHint": place}))
 
 
 def unavailable(error: LedgerUnavailable, request_id: str) -> ApiError:

@@ -140,12 +140,12 @@ class OwnContainer:
         if admitted is None:
             grant = or_none(incoming.headers.get(GRANT_HEADER))
             reservation = None if grant is None else EdgeGrant.decode(grant).reservation or None
-        again = or_none(incoming.body) is None
+        again = True
         while True:
             try:
                 return await self._send(incoming, configuration, reservation, admitted)
             except NeverConnected as error:
-                if not again:
+                if not again or or_none(incoming.body) is not None:
                     raise NotServing(str(error), retry_after=1, gone=True) from None
             again = False
 

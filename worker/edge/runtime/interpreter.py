@@ -9,12 +9,15 @@ from typing import Any
 
 import pyodide_js  # pyright: ignore[reportMissingImports]
 import workers
-from pyodide.ffi import JsProxy, create_proxy
+from _pyodide import _future_helper  # pyright: ignore[reportMissingImports]
+from pyodide.ffi import create_proxy
 from pyodide.webloop import WebLoop  # pyright: ignore[reportMissingImports]
 
 from .javascript import js
 
 _CONVERTERS = ("python_from_rpc", "python_to_rpc")
+# The type of every JS object, and of no Python object. `pyodide.ffi.JsProxy` compares flags in Python.
+_JS_OBJECT = type(js).__mro__[-2]
 # `inspect.signature` raises TypeError for a function with such a `__signature__`. Then relaxed_call, which normally
 # drops arguments that a function does not accept, passes all of them and binds none.
 _NOT_INSPECTABLE = False
@@ -46,16 +49,19 @@ def stateless(cls: Any) -> Any:
 
 def js_request(request: Any) -> Any:
     """Returns the JS Request passed to `fetch`, even if the SDK has wrapped it."""
-    return request if isinstance(request, JsProxy) else request.js_object
+    return request if isinstance(request, _JS_OBJECT) else request.js_object
 
 
 def _as_it_is(value: Any) -> Any:
     return value
 
 
+_PASSED_ON = (_JS_OBJECT, str)
+
+
 def _result_converter(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def converted(value: Any) -> Any:
-        return value if isinstance(value, JsProxy | str) else convert(value)
+        return value if isinstance(value, _PASSED_ON) else convert(value)
 
     return converted
 
@@ -75,33 +81,25 @@ def install_event_loop() -> None:
     WebLoop.call_at = _call_at
     WebLoop.create_future = _create_future
     WebLoop.create_task = _create_task
+    if hasattr(_future_helper, "set_result"):
+        _future_helper.set_result = _resolve
 
 
 class _Call:
     """Like asyncio.Handle, without what only the debug mode needs."""
 
-    __slots__ = ("_args", "_callback", "_context")
+    __slots__ = ("args", "callback", "context")
 
     def __init__(self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context | None) -> None:
-        self._callback: Callable[..., Any] | None = callback
-        self._args = args
-        self._context = copy_context() if context is None else context
+        self.callback: Callable[..., Any] | None = callback
+        self.args = args
+        self.context = copy_context() if context is None else context
 
     def cancel(self) -> None:
-        self._callback, self._args = None, ()
+        self.callback, self.args = None, ()
 
     def cancelled(self) -> bool:
-        return self._callback is None
-
-    def run(self, loop: Any) -> None:
-        if self._callback is None:
-            return
-        try:
-            self._context.run(self._callback, *self._args)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # noqa: BLE001 as in asyncio.Handle
-            loop.call_exception_handler({"message": "a callback failed", "exception": error})
+        return self.callback is None
 
 
 def _create_future(self: Any) -> asyncio.Future[Any]:
@@ -150,13 +148,36 @@ def _begin(loop: Any) -> None:
         pyodide_js._api.scheduleCallback = js.queueMicrotask.bind(js.globalThis)
 
 
+def _resolve(future: asyncio.Future[Any], value: Any) -> None:
+    """Replaces a function of Pyodide's, which a JS promise calls with its value. What waited for the promise continues
+    at once: a microtask would enter Python once more."""
+    global _awaited
+    if future.done():
+        return
+    if _awaited or _proxy is None:
+        future.set_result(value)
+        return
+    _awaited = True
+    try:
+        future.set_result(value)
+    finally:
+        _call_all(future.get_loop())
+
+
 def _call_all(loop: Any) -> None:
     global _awaited
     loop._install_running_loop()
     loop._install_asyncgen_hooks()
     try:
         while _ready:
-            _ready.popleft().run(loop)
+            call = _ready.popleft()
+            if call.callback is not None:
+                try:
+                    call.context.run(call.callback, *call.args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:  # noqa: BLE001 as in asyncio.Handle
+                    loop.call_exception_handler({"message": "a callback failed", "exception": error})
     finally:
         _awaited = False
         if _ready:  # a callback raised SystemExit or KeyboardInterrupt; run the others later

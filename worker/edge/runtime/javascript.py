@@ -3,7 +3,6 @@
 Passing a Python dict as headers to a raw JS call ends the whole process, and JS `null` is not Python's None.
 """
 
-import json
 from collections.abc import Coroutine, Iterable, Mapping
 from functools import cache
 from typing import Any
@@ -60,12 +59,6 @@ def unwrapped(value: Any) -> Any:
 def js_object(fields: Mapping[str, Any]) -> JsProxy:
     """Converts a mapping, including nested ones, to a plain JS object."""
     return to_js(fields, dict_converter=kept("Object.fromEntries"))
-
-
-def js_record(texts: Mapping[str, str]) -> Any:
-    """Converts strings to a plain JS object, as accepted for a new Request's headers. It is passed as one JSON string,
-    because each value would cross the boundary separately."""
-    return kept("JSON.parse")(json.dumps(texts))
 
 
 def js_headers(pairs: Iterable[tuple[str, str]]) -> Any:

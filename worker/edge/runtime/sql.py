@@ -7,17 +7,30 @@ Python's None. Integers are exact up to 2^53, which the ledger never exceeds.
 import json
 import re
 from functools import lru_cache
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 from pyodide.ffi import create_proxy
 
 from core.ledger.decision import SQLITE, Decision, Dialect, Parameters, Row, run
 
-from .javascript import NULL, js
+from .javascript import NULL, kept
 
 _ALERTS = "INSERT INTO ledger_alerts"
 _VALUES = re.compile(r"VALUES (\([^)]*\))")
 _MOST_PARAMETERS = 100
+# Statements are made of a few fixed parts; only the admin API has more of them.
+_MOST_PREPARED = 256
+# Reads what JSON.stringify has written.
+_scan = json.JSONDecoder().scan_once
+
+
+class _Prepared(NamedTuple):
+    """A statement. `execute`: a JS function that has its text, so that this does not cross the boundary each time."""
+
+    execute: Any
+    has_rows: bool
+    is_alert: bool
 
 
 class SqlStore:
@@ -27,8 +40,10 @@ class SqlStore:
         self.dialect: Dialect = SQLITE
         self.alerts = False
         self._transaction = storage.transactionSync
-        self._exec = storage.sql.exec
-        self._stringify = js.JSON.stringify
+        self._sql = storage.sql
+        self._bind = storage.sql.exec.bind
+        self._stringify = kept("JSON.stringify")
+        self._prepared: dict[str, _Prepared] = {}
         self._decision: Decision | None = None
         self._result: Any = None
         # A single proxy: creating one per transaction would cost as much as a statement.
@@ -49,33 +64,34 @@ class SqlStore:
 
     def _execute(self, sql: str, parameters: Parameters) -> list[Row]:
         if isinstance(parameters, list):
-            self._execute_many(sql, parameters)
-            return []
-        has_rows, is_alert = _kind(sql)
+            if len(parameters) > 1:
+                self._execute_many(sql, parameters)
+                return []
+            parameters = parameters[0]
+        execute, has_rows, is_alert = self._prepared.get(sql) or self._prepare(sql)
         if None in parameters:
-            parameters = tuple(NULL if value is None else value for value in parameters)
-        cursor = self._exec(sql, *parameters)
-        self.alerts = self.alerts or is_alert
-        return json.loads(self._stringify(cursor.raw().toArray())) if has_rows else []
+            parameters = [NULL if value is None else value for value in parameters]
+        cursor = execute(*parameters)
+        if is_alert:
+            self.alerts = True
+        return _scan(self._stringify(cursor.raw().toArray()), 0)[0] if has_rows else []
+
+    def _prepare(self, sql: str) -> _Prepared:
+        if len(self._prepared) >= _MOST_PREPARED:
+            self._prepared.clear()
+        has_rows = sql.startswith("SELECT") or "RETURNING" in sql
+        found = self._prepared[sql] = _Prepared(self._bind(self._sql, sql), has_rows, sql.startswith(_ALERTS))
+        return found
 
     def _execute_many(self, sql: str, parameters: list[tuple[Any, ...]]) -> None:
         """Inserts as many rows per statement as its parameters allow, because a statement costs more than a row."""
         at_once = _MOST_PARAMETERS // len(parameters[0]) if sql.startswith("INSERT") else 1
         for first in range(0, len(parameters), at_once):
             some = parameters[first : first + at_once]
-            if len(some) == 1:
-                self._execute(sql, some[0])
-            else:
-                self._execute(_of_rows(sql, len(some)), tuple(value for row in some for value in row))
+            self._execute(_of_rows(sql, len(some)) if len(some) > 1 else sql, tuple(chain.from_iterable(some)))
 
 
 @lru_cache(maxsize=512)
 def _of_rows(sql: str, count: int) -> str:
     """Returns the statement that inserts this many rows."""
     return _VALUES.sub(lambda found: "VALUES " + ", ".join([found[1]] * count), sql)
-
-
-@lru_cache(maxsize=512)
-def _kind(sql: str) -> tuple[bool, bool]:
-    """Returns whether a statement returns rows, and whether it writes an alert."""
-    return sql.startswith("SELECT") or "RETURNING" in sql, sql.startswith(_ALERTS)
