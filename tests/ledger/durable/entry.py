@@ -58,7 +58,7 @@ class Store(DurableObject):
 
     def _open(self):
         self._store = SqlStore(self._storage)
-        self._exec, self._cursors = self._store._exec, []
+        self._prepare, self._cursors = self._store._prepare, []
         assert self._store.run(schema.migrate(self._store.dialect))["ok"]
 
     async def run(self, text):
@@ -85,15 +85,22 @@ class Store(DurableObject):
 
     async def rows(self, text):
         cursors, self._cursors = self._cursors, []
-        if self._store._exec is self._exec:
-            self._store._exec = self._counted
+        if self._store._prepare == self._prepare:
+            self._store._prepared.clear()
+            self._store._prepare = self._counted
         written, read = (sum(getattr(one, name) for one in cursors) for name in ("rowsWritten", "rowsRead"))
         return json.dumps({"written": written, "read": read})
 
-    def _counted(self, *arguments):
-        cursor = self._exec(*arguments)
-        self._cursors.append(cursor)
-        return cursor
+    def _counted(self, sql):
+        prepared = self._prepare(sql)
+
+        def execute(*parameters):
+            cursor = prepared.execute(*parameters)
+            self._cursors.append(cursor)
+            return cursor
+
+        found = self._store._prepared[sql] = prepared._replace(execute=execute)
+        return found
 
     async def reload(self, text):
         self._open()

@@ -81,7 +81,7 @@ def _batch(
             drawn[caller] = ()
             if caller.secret_hash is not None:
                 hashes.add(caller.secret_hash)
-            beside.update(caller.named())
+                beside.update(caller.named())
     secrets = (yield from lookup.secrets(hashes, beside)) if hashes else {}
     if dialect.locks:
         yield from lookup.read((GLOBAL,))
@@ -361,13 +361,21 @@ class Books:
 
     def _write_lines(self) -> Nothing:
         """Writes everything but the accounts, so that later reads see all decisions so far."""
-        changes = (_SETTLE, self._updates), (_OTHERS, self._others), (_EXPIRE, self._expired), (_INSERT, self._inserts)
-        for sql, lines in changes:
-            if lines:
-                yield sql, lines
+        if self._updates:
+            yield _SETTLE, self._updates
+            self._updates = []
+        if self._others:
+            yield _OTHERS, self._others
+            self._others = []
+        if self._expired:
+            yield _EXPIRE, self._expired
+            self._expired = []
+        if self._inserts:
+            yield _INSERT, self._inserts
+            self._inserts = []
         if self._periods:
             yield _ADD_TO_PERIOD, sorted(self._periods)
-        self._updates, self._others, self._expired, self._inserts, self._periods = [], [], [], [], []
+            self._periods = []
 
 
 def _is_news(budget: int | None, payer: Account, alerted: int) -> bool:

@@ -108,13 +108,20 @@ def among(sql: str, names: Iterable[str], end: str = "") -> Rows:
     """Runs a SELECT with an IN list of names. Lists are padded to a power of two to limit the number of distinct
     prepared statements."""
     some = sorted(names)
+    if len(some) == 1:
+        return (yield _in_list(sql, 1, end), tuple(some))
     rows: list[Row] = []
     for first in range(0, len(some), _MOST_NAMES):
         part = some[first : first + _MOST_NAMES]
         size = _padded(len(part))
         part += part[-1:] * (size - len(part))
-        rows += yield f"{sql}({marks(size)}){end}", tuple(part)
+        rows += yield _in_list(sql, size, end), tuple(part)
     return rows
+
+
+@lru_cache(maxsize=256)
+def _in_list(sql: str, size: int, end: str) -> str:
+    return f"{sql}({marks(size)}){end}"
 
 
 def _padded(count: int) -> int:

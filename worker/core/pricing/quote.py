@@ -132,6 +132,8 @@ def _thinking_budget(body: Mapping[str, Any]) -> int:
     https://platform.claude.com/docs/en/build-with-claude/extended-thinking
     https://openrouter.ai/docs/use-cases/reasoning-tokens
     https://ai.google.dev/gemini-api/docs/thinking#set-budget"""
+    if "thinking" not in body and "reasoning" not in body:
+        return 0
     most = 0
     for name, field in _THINKING:
         asked = body.get(name)

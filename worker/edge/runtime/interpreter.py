@@ -9,7 +9,7 @@ from typing import Any
 
 import pyodide_js  # pyright: ignore[reportMissingImports]
 import workers
-from _pyodide import _future_helper  # pyright: ignore[reportMissingImports]
+from _pyodide import _future_helper  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
 from pyodide.ffi import create_proxy
 from pyodide.webloop import WebLoop  # pyright: ignore[reportMissingImports]
 

@@ -4,7 +4,6 @@ Rows cross the boundary as one JSON string: an array of arrays would create a pr
 Python's None. Integers are exact up to 2^53, which the ledger never exceeds.
 """
 
-import json
 import re
 from functools import lru_cache
 from itertools import chain
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 from pyodide.ffi import create_proxy
 
 from core.ledger.decision import SQLITE, Decision, Dialect, Parameters, Row, run
+from core.values.json_text import from_json
 
 from .javascript import NULL, kept
 
@@ -21,8 +21,6 @@ _VALUES = re.compile(r"VALUES (\([^)]*\))")
 _MOST_PARAMETERS = 100
 # Statements are made of a few fixed parts; only the admin API has more of them.
 _MOST_PREPARED = 256
-# Reads what JSON.stringify has written.
-_scan = json.JSONDecoder().scan_once
 
 
 class _Prepared(NamedTuple):
@@ -74,7 +72,7 @@ class SqlStore:
         cursor = execute(*parameters)
         if is_alert:
             self.alerts = True
-        return _scan(self._stringify(cursor.raw().toArray()), 0)[0] if has_rows else []
+        return from_json(self._stringify(cursor.raw().toArray())) if has_rows else []
 
     def _prepare(self, sql: str) -> _Prepared:
         if len(self._prepared) >= _MOST_PREPARED:
