@@ -161,7 +161,7 @@ def test_a_stream_ends_with_its_container_and_the_next_one_is_served(start_edge:
 def test_a_container_that_hangs_is_replaced(start_edge: StartEdge, events: Events):
     """SIGSTOP: the socket still accepts connections, but nothing answers. The timeouts are shortened."""
     edge = start_edge(
-        image=image(events), replaced=shorter({"edge/objects/drain_ends.py": "_SLACK", LIFECYCLE: "SILENCE_LIMIT"})
+        image=image(events), replaced=shorter({"edge/objects/own_container.py": "_SLACK", LIFECYCLE: "SILENCE_LIMIT"})
     )
     assert post(edge).status_code == 200
     pid = edge.container_pid

@@ -150,7 +150,7 @@ def test_no_request_fails_during_repeated_deploys(
     """
     provider.always(Behaviour(text="one two three", chunks=4, pace=0.05, usage=(10, 5)))
     directory = tmp_path_factory.mktemp
-    other_code = {"edge/instances.py": (ROOT / "worker/edge/instances.py").read_text() + "\nDEPLOYED = 'again'\n"}
+    other_code = {"edge/requests.py": (ROOT / "worker/edge/requests.py").read_text() + "\nDEPLOYED = 'again'\n"}
     cheap, dear = config(provider, price=0.001), config(provider, price=0.002)
     changed = version(directory("dear"), dear, PROVIDER_KEY="sk-first")
     rotated = version(directory("rotated"), cheap, PROVIDER_KEY="sk-second")

@@ -21,7 +21,7 @@ from tests.edge.money import Money
 from tests.fakes.behaviour import Behaviour
 from tests.fakes.server import FakeProvider
 from tests.money import chat, deployment
-from worker.edge.instances import FIRST, candidates
+from worker.edge.requests import FIRST, candidates
 
 WORDS = "one two three four five six seven eight nine ten"
 SLOW = Behaviour(text=WORDS, chunks=12, pace=0.5)

@@ -1,4 +1,4 @@
 """The Worker's handling of a request: checks, then a response from the edge itself or from a container.
 
-`settings.py`, `instances.py` and `nesting.py` are plain Python. The other modules use the Workers runtime.
+`settings.py`, `requests.py` are plain Python. The other modules use the Workers runtime.
 """

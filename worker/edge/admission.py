@@ -48,8 +48,8 @@ from .forwarding import (
     configuration,
     container_request,
 )
-from .instances import FIRST
 from .ledger_client import LedgerClient, LedgerUnavailable, unavailable
+from .requests import FIRST
 from .runtime.javascript import error_text, or_none
 from .runtime.log import log
 

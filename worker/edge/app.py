@@ -28,8 +28,8 @@ from .admission import Admission, BillableRequest, Presented
 from .container_life import lifecycle
 from .container_life import settings as container_settings
 from .forwarding import Client, Instances, container_request
-from .instances import candidates, instance_names, stand_in
 from .ledger_client import LedgerClient
+from .requests import candidates, instance_names, stand_in
 from .responses import (
     empty_response,
     error_response,

@@ -7,7 +7,7 @@ from pyodide.ffi import JsException, to_js
 from core.api.errors import ApiError, body_too_slow, invalid_request
 
 from .forwarding import Client
-from .nesting import can_be_parsed
+from .requests import can_be_parsed
 from .runtime.javascript import kept
 
 __all__ = ["broke_off", "buffer", "can_be_parsed", "refuse_compressed"]

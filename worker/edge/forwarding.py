@@ -26,10 +26,9 @@ from core.protocol import (
 )
 from core.values.json_text import to_json
 
-from .client_headers import dropped, forwarded
-from .instances import FIRST
 from .ledger_client import NAME as LEDGER_NAME
 from .ledger_client import LedgerUnavailable, object_of, unavailable
+from .requests import FIRST, dropped, forwarded
 from .runtime.javascript import bindings, error_text, js, kept, or_none, variable
 from .runtime.log import log
 

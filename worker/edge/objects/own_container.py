@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from pyodide.ffi import JsException
+from pyodide.ffi import JsException, create_proxy
 from workers import DurableObject
 
 from catalog import CATALOG
@@ -20,6 +20,7 @@ from core.protocol import (
     GONE,
     GRANT_HEADER,
     INSTANCE_HEADER,
+    JOURNAL_PATH,
     MOST_CONFIGURATIONS,
     NO_CONTAINER,
     NO_INSTANCE_HEADER,
@@ -32,6 +33,8 @@ from core.protocol import (
     UNCONFIGURED,
     CarriedReport,
     EdgeGrant,
+    JournalPage,
+    JournalPoll,
     catalog_of,
     instance_of,
 )
@@ -40,17 +43,19 @@ from ..body import broke_off
 from ..container_life import settings
 from ..container_life.engine import CloudflareContainer, NeverConnected, never_connected
 from ..container_life.lifecycle import Lifecycle, NotServing
-from ..container_life.readiness import PROBE_TIMEOUT, StoredRecord
+from ..container_life.readiness import PROBE_TIMEOUT, Started, StoredRecord
 from ..ledger_client import LedgerUnavailable
 from ..responses import error_response
 from ..runtime.javascript import bindings, error_text, js, js_headers, kept, or_none, variable
 from ..runtime.log import log
-from .drain_ends import RunningContainer
-from .usage_drain import Alarm, Drain, Ledger
+from .usage_drain import Alarm, Drain, Failed, Ledger
 
 _NONE_CONFIGURED = "no container is configured for this Durable Object"
 _PARK = f"http://container{PARK_PREFIX}/"
 _CONFIGURATION = f"http://container{CONFIGURATION_PATH}"
+_JOURNAL = f"http://container{JOURNAL_PATH}"
+# Seconds that a response may take beyond the time the poll is held.
+_SLACK = 10.0
 
 
 class LedgerEnd(Ledger, Protocol):
@@ -271,6 +276,53 @@ class OwnContainer:
         if self._known[0] != token:
             self._known = token, instance_of(token)
         return self._known[1]
+
+
+class RunningContainer:
+    """The journal of the object's container. It never wakes the container."""
+
+    def __init__(self, engine: CloudflareContainer, life: Lifecycle) -> None:
+        self._engine = engine
+        self._life = life
+
+    @property
+    def instance(self) -> str | None:
+        return _start_of(self._life.running)
+
+    @property
+    def ended(self) -> str | None:
+        return _start_of(self._life.ended)
+
+    async def page(self, ack: int, wait: float, doubtful: list[str]) -> JournalPage:
+        started = self._life.running
+        if started is None:
+            raise Failed("it does not run")
+        aborting = js.AbortController.new()
+        abort = create_proxy(lambda: aborting.abort())
+        timer = js.setTimeout(abort, int((wait + _SLACK) * 1000))
+        try:
+            request = js.Request.new(
+                _JOURNAL,
+                method="POST",
+                headers=js_headers([(TOKEN_HEADER, started.token)]),
+                body=JournalPoll(ack, wait, doubtful).encode(),
+                signal=aborting.signal,
+            )
+            response = await self._engine.fetch(request)
+            text = await response.text()
+        except JsException as error:
+            self._life.suspect()
+            raise Failed(error_text(error)) from None
+        finally:
+            js.clearTimeout(timer)  # a pending timer keeps the object in memory
+            abort.destroy()
+        if response.status != 200:
+            raise Failed(f"the journal returned {response.status}")
+        return JournalPage.decode(text)
+
+
+def _start_of(started: Started | None) -> str | None:
+    return None if started is None else instance_of(started.token)
 
 
 class ContainerObject(DurableObject):
