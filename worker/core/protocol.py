@@ -208,14 +208,13 @@ def decode_admission(
     """Returns the arguments of `encode_admission`. Older Workers send neither tags, nor an end user, nor a
     configuration, nor steps, nor candidates. Older objects ignore the end user and candidates."""
     fields = _object(text)
-    steps, candidates = fields.get("steps"), fields.get("candidates")
     return (
         _a(dict, fields.get("ask")),
         _a(int | None, fields.get("add_limit")),
         Claims(_a(str, fields.get("tags", "")), _a(str, fields.get("end_user", ""))),
         _a(str | None, fields.get("configuration")),
-        [] if steps is None else _steps(steps),
-        () if candidates is None else candidates_of(candidates),
+        _steps(fields["steps"]) if "steps" in fields else [],
+        candidates_of(fields["candidates"]) if "candidates" in fields else (),
     )
 
 
