@@ -129,7 +129,7 @@ async def test_a_ledger_is_migrated_under_load(
     urls = [old.proxy.url]
     async with Clients(urls, free, 12) as many, Clients(urls, tight, 4) as few:
         await many.more(fake)
-        # The old version and then both versions use a budget up, however fast the new one starts. Without waiting for it,
+        # The old version and then both use a budget up, however fast the new one starts. Without waiting for it,
         # the limited key may never be refused, and nothing would be known about its limit.
         await few.refused(fake)
         assert near(first_budget, old.info(tight)), old.info(tight)
