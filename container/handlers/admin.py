@@ -5,7 +5,7 @@ configured.
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from worker.core.api import admin
@@ -24,7 +24,9 @@ from worker.core.values.derived_secrets import derived
 from ..http_client.proxies import Proxies
 from ..ledger.stores import LedgerUnavailable
 from ..observability import log
+from ..server.auth import client_address
 from ..server.context import RequestContext
+from ..server.settings import Network
 
 if TYPE_CHECKING:
     from worker.core.sign_in.flow import SignIn
@@ -100,6 +102,8 @@ class SignInEndpoints:
         *,
         connect_timeout: float,
         proxies: Proxies | None,
+        trusted_proxies: Sequence[Network],
+        most_failures: int,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._settings = settings if run is not None else None
@@ -107,6 +111,8 @@ class SignInEndpoints:
         self._decide = run
         self._dialect = dialect
         self._connecting = connect_timeout, proxies
+        self._trusted_proxies = trusted_proxies
+        self._most_failures = most_failures
         self._clock = clock
         self._made: SignIn | None = None
         self._door: TokenDoor | None = None
@@ -124,9 +130,9 @@ class SignInEndpoints:
             def failed(code: str, reason: str) -> None:
                 log.warning("sign_in_failed", request_id=context.id, code=code, reason=reason)
 
-            answer = await endpoints.answer(
-                name, context.query, context.header, self._sign_in(self._settings), self, now, failed
-            )
+            address = client_address(context.request.remote, context.header, self._trusted_proxies)
+            sign_in = self._sign_in(self._settings)
+            answer = await endpoints.answer(name, context.query, context.header, address, sign_in, self, now, failed)
         fields = [header for header in answer.headers if header[0] != "content-type"]
         context.respond(answer.status, answer.body, fields)
 
@@ -154,7 +160,7 @@ class SignInEndpoints:
             connect_timeout, proxies = self._connecting
             self._door = TokenDoor(connect_timeout=connect_timeout, proxies=proxies)
             secret = derived(self._secret.encode("utf-8", "surrogatepass"), _PURPOSE, 32)
-            self._made = SignIn(settings, secret, self._door)
+            self._made = SignIn(settings, secret, self._door, self._most_failures)
         return self._made
 
     async def close(self) -> None:

@@ -377,6 +377,8 @@ class Gateway:
             accounting.dialect if isinstance(accounting, Accounting) else None,
             connect_timeout=settings.connect_timeout,
             proxies=settings.proxies,
+            trusted_proxies=settings.trusted_proxies,
+            most_failures=settings.failed_keys_per_minute,
         )
         self._app = App(
             authenticator,

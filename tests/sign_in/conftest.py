@@ -99,15 +99,16 @@ def start_alone(provider: OpenIdProvider, tmp_path: Path) -> Iterator[StartAlone
 def gateway(
     request: pytest.FixtureRequest, provider: OpenIdProvider, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
-    """A gateway at each door, shared by the module."""
+    """A gateway at each door, shared by the module. A module's MORE has further settings."""
+    more: dict[str, str] = getattr(request.module, "MORE", {})
     if request.param == "alone":
         directory = tmp_path_factory.mktemp("proxy")
-        with RunningProxy(CONFIG, directory, environment=settings(provider, "{url}")) as proxy:
+        with RunningProxy(CONFIG, directory, environment=settings(provider, "{url}", **more)) as proxy:
             yield Gateway(proxy.url, provider)
         return
     port = free_tcp_port()
     url = f"http://127.0.0.1:{port}"
     start = request.getfixturevalue("start_module_edge")
-    edge = start(CONFIG, vars=settings(provider, url), port=port)
+    edge = start(CONFIG, vars=settings(provider, url, **more), port=port)
     assert edge.url == url
     yield Gateway(url, provider)

@@ -2,6 +2,7 @@
 //
 // Anybody may sign in with any name and password; ACCOUNTS has the claims of some. Its clients may be on any port of
 // 127.0.0.1, as RFC 8252 lets native ones be. PUT /test/claims with a JSON object adds claims to everybody's.
+// GET /test/tokens returns how many requests the token endpoint has had.
 import { createServer } from "node:http";
 import { generateKeyPairSync } from "node:crypto";
 import Provider from "oidc-provider";
@@ -15,6 +16,7 @@ const ACCOUNTS = {
   bob: { name: "Bob", groups: ["staff"], teams: ["blue"] },
 };
 const settings = {};
+let tokens = 0;
 const jwk = (type, options, kid) => ({
   ...generateKeyPairSync(type, options).privateKey.export({ format: "jwk" }),
   kid,
@@ -59,6 +61,8 @@ const provider = new Provider(issuer, {
 });
 const handle = provider.callback();
 createServer((request, response) => {
+  if (request.url === "/token") tokens += 1;
+  if (request.url === "/test/tokens") return response.end(String(tokens));
   if (!request.url.startsWith("/test/")) return handle(request, response);
   let body = "";
   request.on("data", (part) => (body += part));

@@ -40,6 +40,10 @@ class OpenIdProvider:
     def set(self, setting: str, value: Any) -> None:
         httpx.put(f"{self.issuer}/test/{setting}", json=value).raise_for_status()
 
+    @property
+    def token_requests(self) -> int:
+        return int(httpx.get(f"{self.issuer}/test/tokens").raise_for_status().text)
+
 
 class Person:
     """A browser without scripts: it keeps cookies, and follows redirects one at a time."""

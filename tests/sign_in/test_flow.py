@@ -25,6 +25,7 @@ DISCOVERY = {
     "userinfo_endpoint": f"{ISSUER}/me",
     "jwks_uri": f"{ISSUER}/jwks",
 }
+MOST_FAILURES = 3
 COMPLETE = {"name": "Ada", "email": "ada@example.com"}
 
 
@@ -64,7 +65,7 @@ class Attempt:
 
     def __init__(self, provider: Provider, settings: SignInSettings = SETTINGS) -> None:
         self.provider = provider
-        self.sign_in = SignIn(settings, b"secret of the tests", provider)
+        self.sign_in = SignIn(settings, b"secret of the tests", provider, MOST_FAILURES)
 
     async def begin(self, now: float | None = None) -> "Attempt":
         address, (_, cookie) = await self.sign_in.start("", time.time() if now is None else now)
@@ -73,11 +74,11 @@ class Attempt:
         self.cookie = cookie.partition(";")[0]
         return self
 
-    async def finish(self, now: float | None = None, **query: str) -> Identity:
+    async def finish(self, now: float | None = None, address: str = "192.0.2.1", **query: str) -> Identity:
         fields = {"code": "c0de", "state": self.asked["state"], **query}
         text = "&".join(f"{name}={value}" for name, value in fields.items())
         headers = {"cookie": self.cookie}
-        return await self.sign_in.finish(text, headers.get, time.time() if now is None else now)
+        return await self.sign_in.finish(text, headers.get, address, time.time() if now is None else now)
 
     async def told(self, id_token: Any = None, **more: Any) -> Identity:
         """Finishes with this ID token, or with a valid one with other claims."""
@@ -218,10 +219,10 @@ async def test_an_address_that_cannot_be_read_is_refused(attempt: Attempt):
         f"state={state}&code=%C3%A9",
         f"state={state}&code=",
     ):
-        assert await code_of(attempt.sign_in.finish(query, {"cookie": attempt.cookie}.get, now)) == "state"
+        assert await code_of(attempt.sign_in.finish(query, {"cookie": attempt.cookie}.get, "", now)) == "state"
     for value in ("\udcff.x", "x.\udcff", "x.é"):
         cookie = {"cookie": f"__Host-litellm-router-sign-in={value}"}
-        assert await code_of(attempt.sign_in.finish("state=x", cookie.get, now)) == "expired"
+        assert await code_of(attempt.sign_in.finish("state=x", cookie.get, "", now)) == "expired"
     assert not attempt.provider.asked
 
 
@@ -245,9 +246,42 @@ async def test_what_no_database_takes_is_left_out():
 
 
 async def test_the_cookie_of_another_gateway_is_refused(attempt: Attempt):
-    other = SignIn(SETTINGS, b"another secret", attempt.provider)
+    other = SignIn(SETTINGS, b"another secret", attempt.provider, MOST_FAILURES)
     query, headers = f"code=c&state={attempt.asked['state']}", {"cookie": attempt.cookie}
-    assert await code_of(other.finish(query, headers.get, time.time())) == "expired"
+    assert await code_of(other.finish(query, headers.get, "", time.time())) == "expired"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [({"state": "invented"}, "state"), ({"state": ""}, "state"), ({"code": ""}, "state"), ({"iss": "x"}, "issuer")],
+    ids=str,
+)
+async def test_an_invented_answer_does_not_reach_the_token_endpoint(attempt: Attempt, wrong: dict[str, str], code: str):
+    for _ in range(2 * MOST_FAILURES):
+        assert await code_of(attempt.finish(**wrong)) == code
+    cookie = attempt.cookie
+    for attempt.cookie in ("", "litellm-router-sign-in=invented", cookie + "x", cookie[:-1], f"{cookie}; {cookie}"):
+        assert await code_of(attempt.finish()) == "expired"
+    assert attempt.provider.asked == []
+    attempt.cookie = cookie
+    assert (await attempt.told()).user_id == "ada"  # none of them counted
+
+
+async def test_an_address_may_send_few_codes_that_the_provider_refuses(attempt: Attempt):
+    answers, now = attempt.provider.answers, time.time() + 100
+    url = DISCOVERY["token_endpoint"]
+    answers[url] = 503, b""
+    for _ in range(2 * MOST_FAILURES):
+        assert await code_of(attempt.finish(now)) == "unavailable"  # does not count
+    answers[url] = 400, {"error": "invalid_grant"}
+    for at in range(MOST_FAILURES):
+        assert await code_of(attempt.finish(now + at)) == "code"
+    asked = len(attempt.provider.asked)
+    assert await code_of(attempt.finish(now + 59)) == "often"
+    assert len(attempt.provider.asked) == asked
+    assert await code_of(attempt.finish(now + 59, address="192.0.2.2")) == "code"
+    assert await code_of(attempt.finish(now + 60)) == "code"
+    assert await code_of(attempt.finish(now - 9)) == "code"  # the clock has been set back
 
 
 async def test_an_error_of_the_provider_is_not_repeated(attempt: Attempt):

@@ -159,7 +159,7 @@ class Edge:
 
         settings = self._settings.sign_in if self._rules.master_key and self.refusal is None else None
         if self._sign_in is None and settings is not None:
-            self._sign_in = sign_in.made(settings, self._rules.master_key)
+            self._sign_in = sign_in.made(settings, self._rules.master_key, self._settings.failed_keys_per_minute)
         return await sign_in.answer(self._sign_in, self._ledger, client, name, path, query)
 
     async def _by_person(

@@ -21,13 +21,14 @@ _PURPOSE = b"sign-in"
 _PERSON = "person"
 
 
-def made(settings: SignInSettings, secret: str) -> Any:
+def made(settings: SignInSettings, secret: str, most_failures: int) -> Any:
     """Returns the isolate's `SignIn`."""
     from core.sign_in.flow import SignIn
 
     from .token_door import TokenDoor
 
-    return SignIn(settings, derived(secret.encode("utf-8", "surrogatepass"), _PURPOSE, 32), TokenDoor())
+    own = derived(secret.encode("utf-8", "surrogatepass"), _PURPOSE, 32)
+    return SignIn(settings, own, TokenDoor(), most_failures)
 
 
 async def answer(sign_in: Any, ledger: LedgerClient, client: Client, name: str, path: str, query: str) -> Any:
@@ -42,7 +43,8 @@ async def answer(sign_in: Any, ledger: LedgerClient, client: Client, name: str, 
             log("warning", "sign_in_failed", request_id=client.id, code=code, reason=reason)
 
         sessions = _Sessions(ledger, client.id)
-        found = await endpoints.answer(name, query, client.headers.get, sign_in, sessions, time.time(), failed)
+        header, address = client.headers.get, client.headers.get("cf-connecting-ip", "")
+        found = await endpoints.answer(name, query, header, address, sign_in, sessions, time.time(), failed)
     body = NULL if not found.body or client.method == "HEAD" else found.body.decode()
     return js.Response.new(body, status=found.status, headers=js_headers(found.headers))
 

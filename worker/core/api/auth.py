@@ -105,7 +105,7 @@ class FailedAuthLimiter:
         the limit. `now`: seconds on a monotonic clock."""
         name = _network(address)
         end, count = self._counts.pop(name, (0.0, 0))
-        if end <= now:
+        if not now < end <= now + WINDOW_SECONDS:
             end, count = now + WINDOW_SECONDS, 0
         self._counts[name] = end, count + 1
         if len(self._counts) > MAX_ADDRESSES:
@@ -113,6 +113,11 @@ class FailedAuthLimiter:
         if count < self._limit:
             return 0, False
         return max(1, round(end - now)), count == self._limit
+
+    def is_over(self, address: str, now: float) -> bool:
+        """Returns whether the address has reached the limit. Counts nothing."""
+        end, count = self._counts.get(_network(address), (0.0, 0))
+        return count >= self._limit and now < end <= now + WINDOW_SECONDS
 
 
 def too_many(retry_after: int) -> ApiError:

@@ -48,9 +48,10 @@ def off(name: str) -> Response | None:
 
 
 async def answer(
-    name: str, query: str, header: Header, signing_in: SignIn, sessions: Sessions, now: float, log: Log
+    name: str, query: str, header: Header, address: str, signing_in: SignIn, sessions: Sessions, now: float, log: Log
 ) -> Response:
-    """`name`: one of `api.endpoints.SIGN_IN`. `now`: seconds since 1970. `log(code, reason)`: notes a failed sign-in.
+    """`name`: one of `api.endpoints.SIGN_IN`. `address`: the client's. `now`: seconds since 1970. `log(code, reason)`:
+    notes a failed sign-in.
 
     Raises ApiError 403 and 503.
     """
@@ -70,9 +71,9 @@ async def answer(
             return _json({"signed_out": True}, session.set_cookie(SESSION, "", base_url, seconds=0, strict=True))
     try:
         if name == "sign_in":
-            address, cookie = await signing_in.start(query, now)
-            return _redirect(address, cookie)
-        identity = await signing_in.finish(query, header, now)
+            leads_to, cookie = await signing_in.start(query, now)
+            return _redirect(leads_to, cookie)
+        identity = await signing_in.finish(query, header, address, now)
         cookie = await _started(signing_in, identity, sessions, now)
     except Problem as problem:
         log(problem.code, problem.reason or PROBLEMS[problem.code])

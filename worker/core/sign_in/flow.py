@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, quote, urlencode
 
 from ..api import session
-from ..api.auth import same_secret
+from ..api.auth import FailedAuthLimiter, same_secret
 from ..api.session import SIGN_IN, Header
 from ..identity import verifier
 from ..identity.jwt import InvalidToken, parsed_json
@@ -48,6 +48,7 @@ PROBLEMS: Mapping[str, str] = {
     "token": "The identity provider's token is not valid. An operator finds the reason in the gateway's log.",
     "claims": "The identity provider does not say who you are. An operator finds the reason in the gateway's log.",
     "blocked": "This user is blocked.",
+    "often": "Too many sign-ins from this address have failed. Try again in a minute.",
     "used": "This sign-in has been used already. Try again.",
     "ledger": "The ledger cannot be used now. Try again in a moment.",
 }
@@ -112,14 +113,17 @@ class _Begun(NamedTuple):
 class SignIn:
     """One for each process or isolate: it keeps the provider's discovery document and its keys."""
 
-    def __init__(self, settings: SignInSettings, secret: bytes, provider: Provider) -> None:
-        """`secret`: the gateway's own; what it protects is derived from it."""
+    def __init__(self, settings: SignInSettings, secret: bytes, provider: Provider, most_failures: int) -> None:
+        """`secret`: the gateway's own; what it protects is derived from it. `most_failures`: codes of one
+        address that the provider may refuse in a minute. They are counted apart from wrong keys, so that a program with
+        a wrong key does not keep the people beside it out."""
         self.settings = settings
         self._secret = secret
         self._provider = provider
         self._verifier = Verifier(provider, leeway=settings.leeway)
         self._found: tuple[float, _Discovery] | None = None
         self._failed: tuple[float, Problem] | None = None
+        self._failures = FailedAuthLimiter(most_failures)
 
     @property
     def redirect_uri(self) -> str:
@@ -153,8 +157,9 @@ class SignIn:
         """Returns the header that deletes the cookie of a sign-in."""
         return session.set_cookie(SIGN_IN, "", self.settings.base_url, seconds=0, strict=False)
 
-    async def finish(self, query: str, header: Header, now: float) -> Identity:
-        """Checks the provider's answer, exchanges the code, and returns who has signed in. Raises Problem."""
+    async def finish(self, query: str, header: Header, address: str, now: float) -> Identity:
+        """Checks the provider's answer, exchanges the code, and returns who has signed in. Raises Problem. `address`:
+        the client's."""
         answer = _single(query)
         begun = self._begun(session.cookie(header, session.cookie_name(SIGN_IN, self.settings.base_url)), now)
         if not same_secret(answer.get("state", ""), self._derived("state", begun)):
@@ -169,7 +174,14 @@ class SignIn:
         code = answer.get("code", "")
         if not code or not code.isascii():
             raise Problem("state", "the provider sent no code")
-        tokens = await self._exchanged(found, code, self._derived("verifier", begun))
+        if self._failures.is_over(address, now):
+            raise Problem("often")
+        try:
+            tokens = await self._exchanged(found, code, self._derived("verifier", begun))
+        except Problem as problem:
+            if problem.code != "unavailable":  # the provider has answered
+                self._failures.failed(address, now)
+            raise
         claims = await self._checked(found, tokens.get("id_token"), self._derived("nonce", begun), now)
         claims = await self._completed(found, claims, tokens.get("access_token"))
         return self._identity(claims, begun)
