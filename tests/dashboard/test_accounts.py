@@ -76,6 +76,32 @@ async def test_the_lifecycle_of_an_account(
     await expect(line).to_have_count(0)
 
 
+@pytest.mark.parametrize(("kind", "path"), [("Teams", "/team/info?team_id="), ("Users", "/user/info?user_id=")])
+async def test_metadata_is_edited_as_json(visit: Visit, gateway: Gateway, kind: str, path: str):
+    visit.expected = ["400 (Bad Request)"]
+    page = await visit(gateway.url)
+    await open_kind(page, kind)
+    await page.locator("#create-account").click()
+    dialog = page.get_by_role("dialog")
+    await fill(page, {"Id": f"noted-{kind}"})
+    await dialog.locator("details summary").click()
+    for text, said in (
+        ("{nothing", "Metadata is not valid JSON."),
+        ("[1]", "'metadata' has to be a JSON object of at most 16 KB."),
+    ):
+        await fill(page, {"Metadata": text})
+        await page.get_by_role("button", name="Create", exact=True).click()
+        await expect(dialog.get_by_role("alert")).to_have_text(said)
+    await fill(page, {"Metadata": '{"cost_center": [1, 2]}'})
+    await page.get_by_role("button", name="Create", exact=True).click()
+    await row(page, f"noted-{kind}").get_by_role("button", name="Edit").click()
+    await expect(dialog.get_by_label("Metadata")).to_have_value(re.compile("cost_center"))
+    await fill(page, {"Metadata": '{"cost_center": 3}'})
+    await page.get_by_role("button", name="Save").click()
+    await expect(dialog).to_have_count(0)
+    assert "'cost_center': 3" in str(await told(gateway, f"{path}noted-{kind}"))
+
+
 async def test_a_new_user_has_no_key(visit: Visit, gateway: Gateway):
     page = await visit(gateway.url)
     await open_kind(page, "Users")

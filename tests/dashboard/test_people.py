@@ -139,6 +139,30 @@ async def test_a_members_day(visit: Visit, request: pytest.FixtureRequest, door:
     await expect(page.locator("#app")).to_be_hidden()
 
 
+async def test_a_team_admin_makes_a_key_that_is_nobodys_own(visit: Visit, office: Gateway):
+    page = await visit(office.url, signed_in=False)
+    await sign_in(page, "ada")
+    await go(page, "Keys")
+    for name, whose in (("for-an-app", "team blue"), ("adas", "ada · team blue")):
+        await page.get_by_role("button", name="Create a key").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_label("Name", exact=True).fill(name)
+        if name == "for-an-app":
+            await dialog.get_by_label("nobody's own").check()
+        await dialog.get_by_role("button", name="Create", exact=True).click()
+        secret = await secret_shown(page)
+        await page.get_by_role("button", name="Done").click()
+        info = office.call(f"/key/info?key={secret}").json()["info"]
+        assert (info["user_id"], info["team_id"]) == (None if name == "for-an-app" else "ada", "blue")
+        await expect(row(page, name)).to_contain_text(whose)
+    member = await visit(office.url, signed_in=False)
+    await sign_in(member, "bob")
+    await go(member, "Keys")
+    await member.get_by_role("button", name="Create a key").click()
+    await expect(member.get_by_role("dialog").get_by_label("Name", exact=True)).to_be_visible()
+    await expect(member.get_by_role("dialog").get_by_label("nobody's own")).to_have_count(0)
+
+
 async def test_a_team_admin_manages_the_teams_keys_and_members(visit: Visit, office: Gateway):
     page = await visit(office.url, signed_in=False)
     await sign_in(page, "ada")

@@ -221,6 +221,7 @@ async def test_a_member_of_several_teams_names_one(company: Company):
 
 
 async def test_a_team_admin_manages_its_teams_keys_only(company: Company):
+    await company.refused("bob", "key_generate", {"user_id": ""})  # it would be nobody's own
     bobs, teams = await company.made("bob"), await company.made("ada", user_id="")
     assert not teams["user_id"]
     for key in (bobs, teams):

@@ -349,7 +349,9 @@ def _generated(caller: Caller, policy: Policy, call: Call, body: dict[str, Any],
             return None, refused
     if fields.get("user_id") not in (None, "", user):
         return None, _forbidden("You can only make keys for yourself.")
-    if fields.get("user_id") == "" and team in caller.admin_of:
+    if user and fields.get("user_id") == "":
+        if team not in caller.admin_of:
+            return None, _forbidden("Only an admin of its team can make a key that is nobody's own.")
         user = ""  # a key of the team's
     refused = _wrong_type(caller, fields.get("key_type"), team)
     if refused:

@@ -22,6 +22,7 @@ _SINCE = 7
 _NAME = Form("Name", wide=True)
 _MODELS = Form("Models", "all", "Names, separated by commas; * stands for anything", wide=True)
 _ALIASES = Form("Model aliases", "{}", 'A JSON object, such as {"fast": "gpt-4o-mini"}', wide=True, more=True)
+_METADATA = Form("Metadata", "{}", "A JSON object", wide=True, more=True)
 _BUDGET = Form("Budget in US dollars", "none")
 _SOFT = Form("Alert at, in US dollars", "none", more=True)
 _EACH = Form(
@@ -108,7 +109,7 @@ class Owner(NamedTuple):
         "--model-aliases JSON", _ALIASES, since=_SINCE)]
     members: Annotated[str, Field(kinds.LIST, since=_SINCE)]
     metadata: Annotated[str, Field(
-        kinds.METADATA, "metadata", "anything, as a JSON object", "--metadata JSON", since=_SINCE)]
+        kinds.METADATA, "metadata", "anything, as a JSON object", "--metadata JSON", _METADATA, since=_SINCE)]
     blocked: Annotated[int, Field(kinds.FLAG, "blocked", "true refuses its requests", since=_SINCE)]
     created: Annotated[int, Field(kinds.MOMENT, shown="created_at", since=_SINCE)]
     updated: Annotated[int, Field(kinds.MOMENT, shown="updated_at", since=_SINCE)]

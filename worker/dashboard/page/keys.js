@@ -7,7 +7,7 @@ import { fieldsOf, inputs, valuesOf, withForms } from "./form.js";
 import { count, time, until } from "./format.js";
 import { limits, spend } from "./limits.js";
 import { here, to } from "./route.js";
-import { may, who } from "./session.js";
+import { administers, may, who } from "./session.js";
 
 const SIZE = 20;
 const filter = $("keys-filter");
@@ -73,8 +73,12 @@ function theirs(fields, key = null) {
 }
 
 async function create() {
-  openDialog({ title: "Create a key", inputs: inputs(theirs(await fieldsOf("KeyGenerate"))), submit: "Create" }, async (form) => {
-    const made = await post("key/generate", valuesOf(form));
+  const fields = inputs(theirs(await fieldsOf("KeyGenerate")));
+  const nobodys = h("input", { type: "checkbox" });
+  const asked = h("label", { class: "check wide" }, "A key of the team, for an app: nobody's own ", nobodys);
+  if (!may.operate() && who().teams.some((team) => administers(team.team_id))) fields.splice(-1, 0, asked);
+  openDialog({ title: "Create a key", inputs: fields, submit: "Create" }, async (form) => {
+    const made = await post("key/generate", { ...valuesOf(form), ...(nobodys.checked && { user_id: "" }) });
     page = 1;
     keys.refresh();
     return () => showSecret(nameOf(made), made.key);
