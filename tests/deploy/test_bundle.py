@@ -19,7 +19,7 @@ from tests.processes import ROOT
 from worker import dashboard
 
 # Importable in a Worker beside the standard library: the SDK's packages and the JavaScript modules.
-AT_THE_EDGE = {"workers", "js", "pyodide", "pyodide_js"}
+AT_THE_EDGE = {"workers", "js", "pyodide", "_pyodide", "pyodide_js"}
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from container.accounting.accounting import _payer
+from container.routing.router import RouteRequest
 from container.server.auth import Authenticator
 from container.server.settings import read
 from worker.core.api.auth import AuthorizedRequest, Rules, admit
@@ -80,6 +81,6 @@ def test_the_team_and_its_models_follow_the_requests_model():
     context: Any = SimpleNamespace(
         token=None, models="[]", caller=Caller("ada", "acme", teams=(Team("a", '["x"]'), Team("b", '["m"]')))
     )
-    route: Any = SimpleNamespace(model="m")
+    route = RouteRequest("m")
     assert _payer(context, route) == ("ada", "b", "acme")
     assert context.models == '["m"]'

@@ -29,6 +29,7 @@ def tokens(path: str, body: dict[str, Any], strategy: str = "usage-based-routing
         headers={},
         dialect="anthropic" if path == MESSAGES else "openai",
         models="[]",
+        aliases={},
         holder="master",
         unsealed=False,
         header=lambda name: None,
@@ -62,7 +63,7 @@ def test_inline_data_in_the_responses_api_does_not_count_by_its_bytes():
     raw = {name: value for name, value in body.items() if name != "max_tokens"}
     router = Router(config([deployment("a", "x")], routing_strategy="usage-based-routing-v2"))
     exchange: Any = SimpleNamespace(
-        headers={}, dialect="openai", models="[]", holder="master", unsealed=False, header=lambda name: None
+        headers={}, dialect="openai", models="[]", aliases={}, holder="master", unsealed=False, header=lambda name: None
     )
     read = RequestParser(router, 100, ResponseState((), router, None, None)).read(
         exchange, find("POST", RESPONSES), json.dumps({"model": "a", **raw}).encode()

@@ -9,11 +9,15 @@ from typing import Any
 
 import pyodide_js  # pyright: ignore[reportMissingImports]
 import workers
-from _pyodide import _future_helper  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
 from pyodide.ffi import create_proxy
 from pyodide.webloop import WebLoop  # pyright: ignore[reportMissingImports]
 
 from .javascript import js
+
+try:  # private: without it, a promise's value takes one more entry into Python
+    from _pyodide import _future_helper  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
+except ImportError:
+    _future_helper: Any = None
 
 _CONVERTERS = ("python_from_rpc", "python_to_rpc")
 # The type of every JS object, and of no Python object. `pyodide.ffi.JsProxy` compares flags in Python.
