@@ -133,6 +133,7 @@ async def test_a_members_day(visit: Visit, request: pytest.FixtureRequest, door:
     await page.locator("#app").wait_for()
     await settled(page)
     await page.get_by_role("button", name="Sign out").click()
+    await page.get_by_role("button", name="Yes, sign me out").click()  # at the provider
     await expect(page.get_by_role("link", name="Sign in with your account")).to_be_visible()
     await page.reload()
     await expect(page.get_by_role("link", name="Sign in with your account")).to_be_visible()

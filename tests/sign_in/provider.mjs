@@ -26,6 +26,7 @@ const client = (client_id, more) => ({
   client_id,
   application_type: "native",
   redirect_uris: [callback],
+  post_logout_redirect_uris: ["http://127.0.0.1/dashboard"],
   grant_types: ["authorization_code"],
   response_types: ["code"],
   token_endpoint_auth_method: "none",

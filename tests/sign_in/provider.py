@@ -105,6 +105,18 @@ class Person:
     def back(self, address: str) -> httpx.Response:
         return self.client.get(address)
 
+    def leave_provider(self, address: str) -> str:
+        """Agrees to sign out at the provider and returns the address to which it sends the browser."""
+        answer = self.client.get(address)
+        action, secret = (
+            re.search(r'action="([^"]+)"', answer.text),
+            re.search(r'name="xsrf" value="([^"]+)"', answer.text),
+        )
+        assert action, answer.text
+        assert secret, answer.text
+        answer = self.client.post(urljoin(address, action[1]), data={"xsrf": secret[1], "logout": "yes"})
+        return answer.headers["location"]
+
     def sign_in(self, back: str | None = None) -> httpx.Response:
         return self.back(self.at_provider(self.begin(back)))
 

@@ -310,6 +310,31 @@ async def test_a_discovery_document_that_cannot_be_trusted_is_refused(wrong: dic
     assert await code_of(Attempt(provider).begin()) == "unavailable"
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "leads_to"),
+    [
+        (None, None),
+        ("http://issuer.example/end", None),
+        ("javascript:alert(1)", None),
+        (1, None),
+        (f"{ISSUER}/end", f"{ISSUER}/end?"),
+        (f"{ISSUER}/end?tenant=1", f"{ISSUER}/end?tenant=1&"),
+    ],
+)
+async def test_where_a_person_signs_out_at_the_provider(endpoint: Any, leads_to: str | None):
+    provider = Provider()
+    provider.documents[f"{ISSUER}/.well-known/openid-configuration"] |= {"end_session_endpoint": endpoint}
+    attempt = await Attempt(provider).begin()  # people can sign in in any case
+    query = "client_id=gateway&post_logout_redirect_uri=https%3A%2F%2Fgateway.example%2Fdashboard"
+    assert await attempt.sign_in.leave(time.time()) == (leads_to and leads_to + query)
+
+
+async def test_a_silent_provider_keeps_nobody_signed_in():
+    provider = Provider()
+    provider.documents.clear()
+    assert await Attempt(provider).sign_in.leave(time.time()) is None
+
+
 async def test_known_addresses_serve_while_the_provider_is_silent(attempt: Attempt):
     attempt.provider.documents.clear()
     assert await attempt.begin(time.time() + 3600)

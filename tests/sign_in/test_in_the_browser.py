@@ -50,6 +50,7 @@ async def test_a_member_signs_in_makes_a_key_and_signs_out(visit: Visit, gateway
     await page.reload()
     await expect(page.locator("#person")).to_have_text("Bob")
     await page.get_by_role("button", name="Sign out").click()
+    await page.get_by_role("button", name="Yes, sign me out").click()  # at the provider
     await expect(page.get_by_role("link", name="Sign in with your account")).to_be_visible()
     await page.reload()
     await expect(page.locator("#app")).to_be_hidden()

@@ -47,10 +47,24 @@ def test_a_member_signs_in_and_out(gateway: Gateway):
     }
     assert bob.get("/key/list").status_code == 200
     cookies = bob.cookies
-    assert bob.post("/dashboard/sign-out").json() == {"signed_out": True}
+    assert bob.post("/dashboard/sign-out").json()["signed_out"] is True
     assert bob.user is None
     again = httpx.get(f"{gateway.url}/key/list", cookies=cookies)  # a copy of the cookie
     assert (again.status_code, again.json()["error"]["code"]) == (401, "session_ended")
+
+
+def test_a_member_signs_out_at_the_provider_too(gateway: Gateway):
+    bob = gateway.signed_in("bob")
+    answer = bob.client.get(bob.begin())  # the provider knows bob
+    assert answer.is_redirect, answer.text
+    told = bob.post("/dashboard/sign-out", {"post_logout_redirect_uri": "https://evil.example"})
+    assert bob.user is None  # already now, whatever the provider and the browser do
+    leads_to = told.json()["continue_at"]
+    assert leads_to.startswith(f"{gateway.provider.issuer}/session/end?")
+    assert asked(leads_to) == {"client_id": "gateway", "post_logout_redirect_uri": f"{gateway.url}/dashboard"}
+    assert bob.leave_provider(leads_to) == f"{gateway.url}/dashboard"
+    assert "interaction" in bob.client.get(bob.begin()).headers["location"]
+    assert bob.post("/dashboard/sign-out").json() == {"signed_out": True, "continue_at": None}
 
 
 def test_an_operator_has_the_role_of_a_group(gateway: Gateway):

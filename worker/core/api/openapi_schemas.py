@@ -198,7 +198,9 @@ def schemas(key: Fields, duration: Schema) -> dict[str, Schema]:
             {"user_id": {**TEXT, "minLength": 1}}, ["user_id"], additionalProperties=NOTHING_ELSE
         ),
         "SessionsEnded": an_object({"user_id": TEXT, "sessions_ended": {"type": "integer"}}, ["sessions_ended"]),
-        "SignedOut": an_object({"signed_out": {"const": True}}, ["signed_out"]),
+        "SignedOut": an_object(
+            {"signed_out": {"const": True}, "continue_at": {"type": ["string", "null"]}}, ["signed_out", "continue_at"]
+        ),
         "Session": an_object(
             {
                 "sign_in": {"type": ["string", "null"]},

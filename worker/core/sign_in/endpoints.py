@@ -68,7 +68,11 @@ async def answer(
             hash = session.presented(header, base_url)
             if hash:
                 await sessions.end(hash)
-            return _json({"signed_out": True}, session.set_cookie(SESSION, "", base_url, seconds=0, strict=True))
+            leads_to = await signing_in.leave(now) if hash else None
+            return _json(
+                {"signed_out": True, "continue_at": leads_to},
+                session.set_cookie(SESSION, "", base_url, seconds=0, strict=True),
+            )
     try:
         if name == "sign_in":
             leads_to, cookie = await signing_in.start(query, now)

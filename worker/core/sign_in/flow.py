@@ -98,6 +98,7 @@ class _Discovery(NamedTuple):
     token: str
     userinfo: str | None
     keys: str
+    end_session: str | None
     names_itself: bool
     posts_secret: bool
 
@@ -148,10 +149,25 @@ class SignIn:
             "code_challenge": challenge,
             "code_challenge_method": "S256",
         }
-        joint = "&" if "?" in found.authorization else "?"
         value = f"{text}.{self._derived('cookie', begun)}"
         cookie = session.set_cookie(SIGN_IN, value, self.settings.base_url, seconds=PATIENCE, strict=False)
-        return f"{found.authorization}{joint}{urlencode(asked, quote_via=quote)}", cookie
+        return _with_query(found.authorization, asked), cookie
+
+    async def leave(self, now: float) -> str | None:
+        """Returns the address at which the provider lets somebody end the session there, too, and from which it comes
+        back to the dashboard. None if the provider has none, or cannot be asked now.
+
+        https://openid.net/specs/openid-connect-rpinitiated-1_0.html. There is no `id_token_hint`, because ID tokens are
+        not kept: so the provider may ask the person.
+        """
+        try:
+            found = await self._discovery(now)
+        except Problem:
+            return None
+        if found.end_session is None:
+            return None
+        back = self.settings.base_url + DASHBOARD
+        return _with_query(found.end_session, {"client_id": self.settings.client_id, "post_logout_redirect_uri": back})
 
     def clear(self) -> tuple[str, str]:
         """Returns the header that deletes the cookie of a sign-in."""
@@ -237,11 +253,16 @@ class SignIn:
         if not (keys and authorization and token):
             raise ValueError("it has no jwks_uri, authorization_endpoint or token_endpoint")
         methods = document.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        try:
+            end_session = self._address(document, "end_session_endpoint", None)
+        except ValueError:  # people can sign in without it
+            end_session = None
         return _Discovery(
             authorization,
             token,
             self._address(document, "userinfo_endpoint", settings.userinfo_endpoint),
             keys,
+            end_session,
             document.get("authorization_response_iss_parameter_supported") is True,
             isinstance(methods, list) and "client_secret_basic" not in methods,
         )
@@ -365,6 +386,10 @@ def new_id() -> str:
 def failed_at(problem: Problem) -> str:
     """Returns the dashboard's address that says what is wrong."""
     return f"{DASHBOARD}?sign_in_error={problem.code}"
+
+
+def _with_query(address: str, fields: Mapping[str, str]) -> str:
+    return f"{address}{'&' if '?' in address else '?'}{urlencode(fields, quote_via=quote)}"
 
 
 def _single(query: str) -> dict[str, str]:

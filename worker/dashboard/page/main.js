@@ -98,8 +98,9 @@ function rememberView() {
 }
 
 async function end() {
-  if (who().by === "session") await post("dashboard/sign-out", {}).catch((error) => announce(error.message));
+  const ended = who().by === "session" && (await post("dashboard/sign-out", {}).catch((error) => announce(error.message)));
   leave();
+  if (ended?.continue_at) location.assign(ended.continue_at); // the provider signs the person out there, too
 }
 
 async function open() {
