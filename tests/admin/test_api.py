@@ -137,6 +137,8 @@ async def test_the_list_is_paged(gateway: Gateway):
         ("GET", "/spend/logs?after=x", None, "after"),
         ("GET", "/spend/logs?after=%C2%B2-x", None, "after"),
         ("GET", "/spend/logs?after=9999999999999999-x", None, "after"),
+        ("GET", "/spend/logs?after=0", None, "after"),
+        ("GET", "/spend/logs?after=0-x", None, "after"),
         ("GET", "/spend/logs?status=%C2%B2", None, "status"),
         ("GET", "/key/list?page=%C2%B2", None, "page"),
         ("GET", "/key/list?page=99999999999999999999", None, "page"),

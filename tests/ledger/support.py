@@ -75,7 +75,7 @@ class Ledger:
 
     def request(self, key: str | None, amount: int | None = 0, **fields: Any) -> AdmissionRequest:
         return AdmissionRequest(
-            id=f"request-{next(_ids)}",
+            id=f"{next(_ids):032x}",
             secret_hash=None if key is None else secrets.hash_secret(key),
             model="gpt-4o",
             endpoint="chat_completions",

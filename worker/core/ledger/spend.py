@@ -6,6 +6,7 @@ with all others combined.
 """
 
 import json
+import re
 from typing import Any, NamedTuple
 
 from ..values import periods
@@ -17,6 +18,8 @@ from .decision import Decision, Dialect, Row, Scope, Steps, marks
 MAX_PAGE = 1000
 _TRIM_AT_ONCE = 500
 _STATES = {0: "running", 1: "expired", 2: "settled"}
+# Of a line: when it was created, and its id.
+_CURSOR = re.compile("[0-9]{1,15}-[0-9a-f]{32}")
 # A request lost with its process has no status and is charged in full; it counts as a failure.
 STATUSES = {"success": "r.status BETWEEN 200 AND 399", "failure": "(r.status >= 400 OR r.state = 1)"}
 _NAMES = (
@@ -125,9 +128,9 @@ def _logs(filters: Filters) -> Steps:
         where.append(condition)
         parameters += values
     if filters.after is not None:
-        created, _, last = filters.after.partition("-")
-        if not (created.isascii() and created.isdigit()) or len(created) > 15:
+        if not _CURSOR.fullmatch(filters.after):
             return decision.invalid("'after' is not a valid cursor.", "after")
+        created, _, last = filters.after.partition("-")
         where.append("(r.created < ? OR (r.created = ? AND r.id < ?))")
         parameters += [int(created), int(created), last]
     size = min(max(1, filters.size), MAX_PAGE)
