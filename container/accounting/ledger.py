@@ -142,10 +142,10 @@ class Housekeeping:
             await asyncio.sleep(_TRIM_PAUSE)
 
     async def _forget_end_users(self) -> None:
-        deleted = AT_ONCE
-        while deleted == AT_ONCE:
-            decision = forget_end_users(self._store.dialect, self._batcher.policy, self._now())
-            deleted = (await self._store.run(decision))["deleted"]
+        after = None
+        while after != "":
+            decision = forget_end_users(self._store.dialect, self._batcher.policy, self._now(), after or "")
+            after = (await self._store.run(decision))["after"]
             await asyncio.sleep(_TRIM_PAUSE)
 
     async def _alert(self) -> None:

@@ -593,5 +593,24 @@ async def test_end_users_are_deleted_in_small_batches(store: Store) -> None:
     for number in range(5):
         await ledger.settle((await ledger.admit(None, 1, end_user=f"{number}"))["reservation"], 1)
     ledger.now += 9 * periods.DAY
-    found = [(await store.run(forget_end_users(store.dialect, EACH_DAY, ledger.now, 2)))["deleted"] for _ in range(4)]
+    found, after = [], None
+    while after != "":
+        result = await store.run(forget_end_users(store.dialect, EACH_DAY, ledger.now, after or "", 2))
+        after = result["after"]
+        found.append(result["deleted"])
     assert found == [2, 2, 1, 0]
+    assert await query(store, "SELECT id FROM ledger_accounts WHERE id LIKE 'end_user:%'") == []
+
+
+@pytest.mark.parametrize("before", [None, "30d"])
+async def test_who_has_just_spent_is_kept_while_the_period_is_a_shorter_one(store: Store, before: str | None) -> None:
+    """A duration that is changed by mistake, and changed back, gives nobody a budget anew."""
+    ledger = Ledger(store, EACH_DAY)
+    ledger.now = periods.start("30d", ledger.now) + 20 * periods.DAY
+    await ledger.budget("each", max_budget=100, budget_duration=before)
+    await ledger.settle((await ledger.admit(None, 100, end_user="7"))["reservation"], 100)
+    await ledger.budget("each", max_budget=100, budget_duration="1h")
+    ledger.now += 2 * periods.HOUR
+    assert (await store.run(forget_end_users(store.dialect, EACH_DAY, ledger.now)))["deleted"] == 0
+    await ledger.budget("each", max_budget=100, budget_duration=before)
+    assert not (await ledger.admit(None, 1, end_user="7"))["ok"]

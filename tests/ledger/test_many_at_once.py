@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from container.ledger.stores import PostgresStore, SqliteStore, Store
@@ -14,7 +15,10 @@ from tests.ledger.support import NOON, Ledger, check_balance, query
 from worker.core.ledger import key_admin
 from worker.core.ledger.accounts import Limits, Policy
 from worker.core.ledger.batch import batch
-from worker.core.ledger.expiry import expire
+from worker.core.ledger.decision import Decision, Steps
+from worker.core.ledger.expiry import expire, forget_end_users
+from worker.core.ledger.owner_admin import block
+from worker.core.ledger.owner_fields import OF_KIND
 from worker.core.ledger.settle import Report, renew
 from worker.core.values import periods
 
@@ -209,3 +213,41 @@ async def test_renewals_and_the_end_of_the_same_requests_do_not_deadlock(stores:
         renewals = [renew("one", ids, NOON + 150_000 + number, dialect) for number in range(3)]
         await asyncio.gather(one.run(ending), *map(other.run, renewals))
     await check_balance(one)
+
+
+_WAIT_FOR_A_LOCK = "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+
+async def test_an_end_user_that_is_blocked_while_its_idle_account_is_deleted_stays_blocked(new_database) -> None:
+    """Nobody would find its row without its account."""
+    url = new_database()
+    store = PostgresStore(url)
+    await store.open()
+    connection = await asyncpg.connect(url)
+    try:
+        ledger = Ledger(store, Policy(end_user_budget="each"))
+        await ledger.budget("each", max_budget=100, budget_duration="1d")
+        await ledger.settle((await ledger.admit(None, 1, end_user="7"))["reservation"], 1)
+        ledger.now += 30 * periods.DAY
+        await connection.execute("SELECT pg_advisory_lock(1)")
+
+        async def wait(task: asyncio.Task[Any], count: int) -> None:
+            while not task.done() and await connection.fetchval(_WAIT_FOR_A_LOCK) < count:  # noqa: ASYNC110 the server's
+                await asyncio.sleep(0.01)
+
+        def held_up(steps: Steps) -> Steps:
+            result = yield from steps
+            yield "SELECT pg_advisory_xact_lock(1)", ()
+            return result
+
+        decision = block(store.dialect, OF_KIND["end_user"], {"user_ids": ["7"]}, True, ledger.now, ledger.policy)
+        blocking = asyncio.create_task(store.run(Decision(held_up(decision.steps), transaction=True)))
+        await wait(blocking, 1)
+        forgetting = asyncio.create_task(store.run(forget_end_users(store.dialect, ledger.policy, ledger.now)))
+        await wait(forgetting, 2)
+        await connection.execute("SELECT pg_advisory_unlock(1)")
+        await asyncio.gather(blocking, forgetting)
+        assert (await ledger.admit(None, 1, end_user="7"))["status"] == 403
+    finally:
+        await connection.close()
+        await store.close()

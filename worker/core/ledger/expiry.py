@@ -18,11 +18,10 @@ AT_ONCE = 100
 # Longer than any lease. A later expiry comes from a clock that was ahead.
 _LONGEST_LEASE = 60 * 60_000
 _FORGOTTEN_AFTER = 7 * periods.DAY
-_FORGET = """DELETE FROM ledger_accounts WHERE id IN (
-    SELECT a.id FROM ledger_accounts a
-    WHERE a.id LIKE 'end_user:%' AND a.start < ? AND a.reserved = 0 AND a.parallel = 0
-    AND NOT EXISTS (SELECT 1 FROM ledger_owners o WHERE o.account = a.id) LIMIT ?)
-RETURNING id"""
+# The end users at once: a Durable Object's statement takes 100 parameters.
+_FORGOTTEN_AT_ONCE = 50
+_IDLE = """a.id LIKE 'end_user:%' AND a.start < ? AND a.minute < ? AND a.reserved = 0 AND a.parallel = 0
+    AND NOT EXISTS (SELECT 1 FROM ledger_owners o WHERE o.account = a.id)"""
 
 
 def expire(dialect: Dialect, now: int, limit: int = AT_ONCE) -> Decision:
@@ -42,32 +41,45 @@ def expire_others(dialect: Dialect, instance: str, now: int, limit: int = AT_ONC
     return Decision(_expire(dialect, others, (len(instance), instance), now, limit), whole=True)
 
 
-def forget_end_users(dialect: Dialect, policy: Policy, now: int, limit: int = AT_ONCE) -> Decision:
-    """Deletes the accounts of end users whose period has been over for a week: {"ok": True, "deleted": int}. Call again
-    while that equals `limit`, at most AT_ONCE.
+def forget_end_users(
+    dialect: Dialect, policy: Policy, now: int, after: str = "", limit: int = _FORGOTTEN_AT_ONCE
+) -> Decision:
+    """Deletes the accounts of end users whose period has been over, and which nobody has used, for a week: {"ok": True,
+    "deleted": int, "after": str}. Call again with that `after`, unless it is ''.
 
     Clients can name any number of end users. Those with an owner's row are kept, and so are all where a budget has no
     period, since what was spent of it counts for good.
     """
-    return Decision(_forget_end_users(dialect, policy, now, limit), whole=True)
+    return Decision(_forget_end_users(dialect, policy, now, after, limit), whole=True)
 
 
-def _forget_end_users(dialect: Dialect, policy: Policy, now: int, limit: int) -> Steps:
+def _forget_end_users(dialect: Dialect, policy: Policy, now: int, after: str, limit: int) -> Steps:
     lookup = Lookup(dialect)
     if policy.end_user_budget:
         policy = yield from with_end_user_budget(policy, lookup)
     most, _, duration, *_ = policy.each_end_user
     if most is None or duration is None:
-        return {"ok": True, "deleted": 0}
+        return {"ok": True, "deleted": 0, "after": ""}
+    # The clock may be ahead, and a period that goes on again has to find what was spent in it, also where somebody
+    # changes the duration and changes it back.
+    long_ago = now - _FORGOTTEN_AFTER
+    idle = periods.start(duration, long_ago), long_ago
+    # There may be very many accounts: they are looked for without a lock, and each one once.
+    rows = yield f"SELECT a.id FROM ledger_accounts a WHERE a.id > ? AND {_IDLE} ORDER BY a.id LIMIT ?", (
+        after, *idle, limit,
+    )  # fmt: skip
+    if not rows:
+        return {"ok": True, "deleted": 0, "after": ""}
+    for sql in dialect.lock:  # nobody gives one of them a row meanwhile
+        yield sql, ()
     if dialect.locks:
         yield from lookup.read((GLOBAL,))
-    # The clock may be ahead, and a period that goes on again has to find what was spent in it.
-    begin = periods.start(duration, now - _FORGOTTEN_AFTER)
-    rows = yield _FORGET, (begin, limit)
-    names = [name for (name,) in rows]
+    some = tuple(id for (id,) in rows)
+    delete = f"DELETE FROM ledger_accounts AS a WHERE a.id IN ({marks(len(some))}) AND {_IDLE} RETURNING id"
+    names = tuple(id for (id,) in (yield delete, (*some, *idle)))
     if names:
-        yield f"DELETE FROM ledger_periods WHERE account IN ({marks(len(names))})", tuple(names)
-    return {"ok": True, "deleted": len(names)}
+        yield f"DELETE FROM ledger_periods WHERE account IN ({marks(len(names))})", names
+    return {"ok": True, "deleted": len(names), "after": some[-1]}
 
 
 def _expire(dialect: Dialect, which: str, parameters: tuple[Any, ...], now: int, limit: int) -> Steps:

@@ -127,13 +127,13 @@ class LedgerUpkeep:
 
     def _forget_end_users(self) -> None:
         """Once an hour at most, because it reads all accounts. No alarm is set for it."""
-        now, deleted = now_ms(), expiry.AT_ONCE
+        now, after = now_ms(), None
         if now < self._forget_at:
             return
         self._forget_at = now + _TRIM_EVERY_MS
-        while deleted == expiry.AT_ONCE:
-            decision = expiry.forget_end_users(self._store.dialect, self._policy(), now)
-            deleted = self._store.run(decision)["deleted"]
+        while after != "":
+            decision = expiry.forget_end_users(self._store.dialect, self._policy(), now, after or "")
+            after = self._store.run(decision)["after"]
 
     async def _send_alerts(self) -> None:
         urls = self._receivers()
