@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from worker.core.api.errors import ApiError, forbidden, refused, service_unavailable, unauthenticated
 from worker.core.ledger import keys, token_owners
 from worker.core.ledger.accounts import Policy
-from worker.core.ledger.admit import AdmissionRequest
+from worker.core.ledger.admit import ALIAS_CHANGED, AdmissionRequest
 from worker.core.ledger.decision import Decision, Dialect
 from worker.core.pricing.estimate import Prompt, prompt
 from worker.core.pricing.prices import Charge
@@ -176,11 +176,16 @@ class Accounting:
                 context.models, context.aliases = result["models"], aliases
                 try:
                     check_models(context, route)  # the request's own fallbacks, which the ledger does not see
-                    if route.resolved(aliases) != route:
-                        raise service_unavailable("A model alias has just changed. Try again.", retry_after=1)
+                    _check_aliases(route, aliases)
                 except ApiError as error:
                     reservation.abandon(error.status)
                     raise
+        elif payer.team_id and route.fallbacks:
+            try:
+                _check_aliases(route, aliases)
+            except ApiError as error:
+                reservation.abandon(error.status)
+                raise
         if name and result["headers"]:
             context.always = [*context.always, *map(tuple, result["headers"])]
         return reservation
@@ -308,6 +313,14 @@ def _payer(context: RequestContext, route: RouteRequest) -> _Payer:
         return _NOBODY
     team_id, context.models = caller.payer(route.names[0])
     return _Payer(caller.user_id, team_id, caller.end_user)
+
+
+def _check_aliases(route: RouteRequest, aliases: Mapping[str, str]) -> None:
+    """Raises ApiError 503 if a name stands for another model than the one that the request would be sent to."""
+    if route.resolved(aliases) != route:
+        error = service_unavailable("A model alias has just changed. Try again.", retry_after=1)
+        error.code = ALIAS_CHANGED
+        raise error
 
 
 def check_models(context: RequestContext, route: RouteRequest) -> None:

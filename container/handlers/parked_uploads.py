@@ -151,6 +151,7 @@ class Parking:
                     "id": id,
                     "model": asked.request.route.model,
                     "named": asked.request.route.alias,
+                    "fallbacks": asked.request.route.named_fallbacks,
                     "amount": quote.amount,
                     "tokens": quote.tokens,
                     "add_limit": quote.add_limit,

@@ -58,7 +58,8 @@ class RequestParser:
             request = parse(endpoint.name, raw)
         request.claims = claims.with_headers(request.claims, context.headers, self._router.options.user_headers)
         if context.aliases:
-            request.route = request.route.resolved(context.aliases)
+            caller, route = context.caller, request.route
+            request.route = route.resolved(context.aliases if caller is None else caller.aliases_with(route.model))
         context.group = self._router.groups.label(request.route.model)
         check_models(context, request.route)
         size = None

@@ -16,6 +16,7 @@ from worker.core.api.auth import TEAM_HEADER, presented_key, too_many
 from worker.core.api.endpoints import ANTHROPIC, GOOGLE, SIGN_IN, Endpoint, dialect_of, find, model_id
 from worker.core.api.errors import ApiError, internal_error, unknown_path, wrong_method
 from worker.core.api.headers import cors
+from worker.core.ledger.admit import ALIAS_CHANGED
 
 from ..accounting.accounting import Accounting, NoAccounting
 from ..accounting.edge import Accounts, EdgeAccounting
@@ -252,11 +253,12 @@ class App:
         assumed, context.key_assumed = context.caller, True
         try:
             await self._dispatch(context, endpoint)
-        except ApiError:
-            if not context.key_assumed or context.started:
+        except ApiError as error:
+            again = context.key_assumed
+            if context.started or not (again or error.code == ALIAS_CHANGED):
                 raise
             await self._verify(context, token, endpoint, fresh=True)
-            if context.caller == assumed:
+            if not again or context.caller == assumed:
                 raise
             await self._dispatch(context, endpoint)
 

@@ -217,6 +217,11 @@ class RouteRequest(NamedTuple):
         """The client's name for the model if that is an alias, else ''."""
         return self.named[0] if self.named and self.named[0] != self.model else ""
 
+    @property
+    def named_fallbacks(self) -> list[tuple[str, str]]:
+        """The fallbacks: the client's names for them, and what those stand for."""
+        return [*zip(self.names[1:], self.fallbacks or (), strict=True)]
+
     def resolved(self, aliases: Mapping[str, str]) -> "RouteRequest":
         """Return the request with the models that these aliases stand for. An alias of an alias is none, as in
         LiteLLM."""

@@ -14,11 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from container.server.http import MAX_HEADER_BYTES_OF_THE_EDGE
 from worker.core import protocol
-from worker.core.ledger import decision
+from worker.core.ledger import decision, keys
 from worker.core.ledger.settle import Report
 from worker.core.protocol import CarriedReport, EdgeGrant, GivenConfiguration, JournalPage, JournalPoll
 from worker.core.values.claims import NO_CLAIMS, Claims
+from worker.core.values.fields import MAX_ALIASES_BYTES, MAX_MODELS_BYTES
 
 HERE = Path(__file__).parent / "protocol"
 REQUEST = {
@@ -120,6 +122,15 @@ def test_a_message_in_a_header_is_ascii() -> None:
     ):
         assert text.isascii()
         assert "\n" not in text
+
+
+def test_the_longest_lists_of_models_and_aliases_fit_into_a_header() -> None:
+    models = json.dumps([f"{number:0252}" for number in range(MAX_MODELS_BYTES // 256)])
+    aliases = json.dumps({f"{number:0247}": "m" for number in range(MAX_ALIASES_BYTES // 256)})
+    assert MAX_MODELS_BYTES - 256 < len(models) <= MAX_MODELS_BYTES
+    assert MAX_ALIASES_BYTES - 512 < len(aliases) <= MAX_ALIASES_BYTES
+    grant = EdgeGrant(models=keys.with_aliases(models, aliases), owner="ab" * 32, aliases=keys.aliases(aliases))
+    assert len(grant.encode()) < MAX_HEADER_BYTES_OF_THE_EDGE * 3 // 4
 
 
 PATIENTLY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -69,7 +69,7 @@ def test_without_a_master_key_nobody_is_let_in(given: str | None):
 
 
 def test_a_token_that_nobody_has_verified_pays_for_nothing():
-    route: Any = SimpleNamespace(model="m")
+    route = RouteRequest("m")
     for token_, caller in (("x.y.z", None), (None, Caller()), ("x.y.z", Caller("ada"))):
         context: Any = SimpleNamespace(token=token_, caller=caller, models="[]")
         with pytest.raises(ApiError) as error:

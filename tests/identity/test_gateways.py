@@ -1,5 +1,6 @@
 """JWTs as keys over HTTP: the proxy alone and the real Worker, with an issuer's real key server."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -328,3 +329,53 @@ def test_an_alias_of_a_tokens_team(start: Callable[..., Gateway]):
     team("update", other="mock", mock="third")
     assert gateway.chat(small, "other").status_code == 403
     assert gateway.chat(small, "mock").headers["x-litellm-model-group"] == "third"
+
+
+def test_an_alias_that_a_tokens_team_has_just_got(start: Callable[..., Gateway]):
+    """What a door remembers of the team lets its models exclude the name. A large upload can be sent only once."""
+    gateway = start({"user_id_jwt_field": "sub", "team_ids_jwt_field": "groups", "user_id_upsert": True})
+    key = token(claims(sub="ada", groups=["new"]))
+
+    def upload(name: str) -> httpx.Response:
+        """A large one, which costs little."""
+        headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+        content = json.dumps({**BODY, "model": name}) + " " * 100_000
+        return httpx.post(gateway.url + CHAT, headers=headers, content=content, timeout=30)
+
+    def alias(**aliases: str) -> None:
+        fields = {"team_id": "new", "model_aliases": aliases}
+        assert gateway.ask("POST", "/team/update", MASTER_KEY, fields).status_code == 200
+
+    team(gateway, "new", models=["mock"])
+    assert gateway.chat(key).status_code == 200
+    for name in ("other", "fast"):  # a model's name, and none
+        alias(**{name: "third"})
+        assert gateway.chat(key, name).headers["x-litellm-model-group"] == "third"
+        alias()
+        assert gateway.chat(key, name).status_code == 403
+        alias(**{name: "third"})
+        answers = [upload(name) for _ in range(2)]
+        assert answers[0].status_code in (200, 403, 503)
+        assert answers[1].headers["x-litellm-model-group"] == "third"
+        alias(**{name: "mock"})
+        answers = [upload(name) for _ in range(2)]
+        assert answers[0].status_code in (200, 503)
+        assert answers[1].headers["x-litellm-model-group"] == "mock"
+
+
+def test_a_fallbacks_alias_is_one_of_the_team_that_pays(start: Callable[..., Gateway]):
+    """Not of another team of the JWT, whose models the one that pays may not use. And it is the team's present one."""
+    gateway = start({"user_id_jwt_field": "sub", "team_ids_jwt_field": "groups", "user_id_upsert": True})
+    team(gateway, "pays", models=["mock", "v*"], model_aliases={"own": "other"})
+    team(gateway, "looks on", models=["third"], model_aliases={"virtual": "third"})
+    key = token(claims(sub="ada", groups=["looks on", "pays"]))
+
+    def ask(*fallbacks: str) -> int:
+        return gateway.ask("POST", CHAT, key, {**BODY, "fallbacks": [*fallbacks]}).status_code
+
+    assert gateway.chat(key, "virtual").headers["x-litellm-model-group"] == "third"
+    assert ask("virtual") in (403, 404)
+    assert ask("own") == 200
+    fields = {"team_id": "pays", "model_aliases": {"own": "third"}}
+    assert gateway.ask("POST", "/team/update", MASTER_KEY, fields).status_code == 200
+    assert [ask("own"), ask("own")] in ([503, 200], [200, 200])

@@ -91,7 +91,7 @@ async def test_a_jwts_team_has_aliases(ledger: Ledger) -> None:
     found = await ledger.store.run(
         token_owners.find("", ["blue"], add_user=False, add_team=False, chosen=False, now=NOON)
     )
-    assert found["teams"] == [["blue", "[]", json.dumps(ALIASES)]]
+    assert (found["teams"], found["aliases"]) == ([["blue", "[]"]], {"blue": json.dumps(ALIASES)})
 
 
 async def test_a_lookup_tells_the_aliases(ledger: Ledger) -> None:
@@ -120,6 +120,10 @@ def test_the_team_that_pays_decides_what_a_jwts_alias_stands_for() -> None:
     )
     caller = Caller(teams=teams)
     assert caller.aliases == {"fast": "2", "z": "4"}
+    assert [caller.aliases_with(model) for model in ("x", "fast", "z")] == [
+        {}, {"x": "1", "fast": "2"}, {"fast": "3", "z": "4"},
+    ]  # fmt: skip
+    assert Caller().aliases_with("x") == {}
     assert [caller.payer(model)[0] for model in ("x", "fast", "z", "other")] == ["a", "b", "c", "c"]
 
 
@@ -173,6 +177,7 @@ async def call(store: Store, name: str, body: Any = None, **asked: str) -> dict[
     "wrong",
     [
         [], "fast", 7, {"": "m"}, {"a": ""}, {"a": 1}, {"a": None}, {"a": ["m"]}, {"a*": "m"}, {"a": "m/*"},
+        {"all-proxy-models": "m"}, {"all-team-models": "m"}, {"no-default-models": "m"},
         {"a\n": "m"}, {"a": "m\u0000"}, {"a" * 256: "m"}, {"a": "m" * 256},
         {f"alias-{number}": "m" for number in range(1001)}, {f"{number:0200}": "m" for number in range(90)},
     ],

@@ -5,7 +5,7 @@ quotes the request and holds it until the ledger has admitted it.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyodide.ffi import JsException
@@ -13,7 +13,7 @@ from pyodide.ffi import JsException
 from catalog import CATALOG
 from core.api import google
 from core.api.endpoints import GOOGLE, Endpoint
-from core.api.errors import ApiError, forbidden, refused
+from core.api.errors import ApiError, forbidden, refused, service_unavailable
 from core.ledger import keys
 from core.pricing.quote import Quote, Quoted, Quoter
 from core.protocol import (
@@ -61,19 +61,22 @@ if TYPE_CHECKING:
 INLINE_BYTES = 64 * 1024
 # Total size of the bodies held here at a time. An isolate has 128 MB for everything.
 MOST_HELD_BYTES = 8 * 1024 * 1024
-# Of keys whose teams have aliases.
-_MOST_KNOWN = 256
+# Of keys whose teams have aliases, and of their aliases.
+_MOST_KNOWN, _MOST_ALIASES = 256, 10_000
+# The statuses of a container's answer to a JWT that its team may have to do with: a model it may not use, or none.
+_NOT_ALLOWED = (403, 404)
 # How often a request is quoted if what its model's name stands for changes meanwhile.
 _MOST_QUOTES = 3
 
 
 class Presented(NamedTuple):
     """What a client has presented: a virtual key, a JWT that was verified, the credential of a session for a call of
-    the admin API, or none of them: the master key."""
+    the admin API, or none of them: the master key. `renew`: of a JWT with teams, asks the ledger about them again."""
 
     key_hash: str | None = None
     caller: "Caller | None" = None
     session: dict[str, str] | None = None
+    renew: "Callable[[], Awaitable[Presented]] | None" = None
 
     @property
     def administrator(self) -> bool:
@@ -129,7 +132,9 @@ class Admission:
         return EdgeGrant(models=models, owner=key_hash, key_id=found.get("key_id", ""), aliases=aliases)
 
     def _remember(self, key_hash: str | None, aliases: Mapping[str, str]) -> Mapping[str, str]:
-        if aliases and len(self._aliases) >= _MOST_KNOWN:
+        if aliases and (
+            len(self._aliases) >= _MOST_KNOWN or sum(map(len, self._aliases.values())) + len(aliases) > _MOST_ALIASES
+        ):
             self._aliases.clear()
         if aliases:
             self._aliases[key_hash] = aliases
@@ -141,7 +146,7 @@ class Admission:
         """Returns a JS response. Raises ApiError."""
         length = self._inline_length(billable.client)
         if not length:
-            return await self._parked(billable)
+            return await self._upload(billable)
         self._held += length
         try:
             buffer = await body.buffer(billable.client)
@@ -153,16 +158,48 @@ class Admission:
             while True:
                 quotes += 1
                 quoted = self._quoter.quote(billable.endpoint.name, content, model, aliases) if parsed else None
-                if quoted is None:
-                    return await self._parked(billable, buffer)
                 try:
-                    return await self._quoted(billable, quoted, buffer)
+                    if quoted is not None:
+                        return await self._quoted(billable, quoted, buffer)
+                    response = await self._parked(billable, buffer)
+                    again = await self._renewed(billable) if response.status in _NOT_ALLOWED else None
+                    if again is None:
+                        return response
+                    await _canceled(response)
                 except _AnotherModel as changed:
-                    aliases = self._learned(billable.who, aliases, quoted, changed.model)
-                    if quotes == _MOST_QUOTES:
+                    again = await self._renewed(billable) if quoted is None else None
+                    if quotes >= _MOST_QUOTES or (quoted is None and again is None):
                         raise
+                    if quoted is not None:
+                        aliases = self._learned(billable.who, aliases, quoted, changed.model)
+                except _NotAllowed:
+                    again = await self._renewed(billable)
+                    if again is None:
+                        raise
+                if again is not None:
+                    billable = again
+                    aliases = self._known_aliases(billable.who)
         finally:
             self._held -= length
+
+    async def _upload(self, billable: BillableRequest) -> Any:
+        """Its body can be sent only once. After a refusal that may be out of date the client's next one is right."""
+        try:
+            response = await self._parked(billable)
+        except (_AnotherModel, _NotAllowed):
+            await self._renewed(billable)
+            raise
+        if response.status in _NOT_ALLOWED:
+            await self._renewed(billable)
+        return response
+
+    async def _renewed(self, billable: BillableRequest) -> BillableRequest | None:
+        """Asks about a JWT's teams again, once. Returns None if what was known of them was not out of date."""
+        who = billable.who
+        if who.renew is None:
+            return None
+        fresh = await who.renew()
+        return None if fresh.caller == who.caller else billable._replace(who=fresh)
 
     def _known_aliases(self, who: Presented) -> Mapping[str, str] | None:
         if who.caller is not None:
@@ -272,7 +309,7 @@ class Admission:
             quote = Quote(said["amount"], said["tokens"], said["add_limit"], said["unpriced"], said.get("steps", ()))
             claimed = Claims(said.get("tags", ""), said.get("end_user", ""))
             quoted = Quoted(said["model"], quote, claimed, said.get("candidates", ()), said.get("named", ""))
-            grant = await self._admit(billable, quoted, parked.instance)
+            grant = await self._admit(billable, quoted, parked.instance, said.get("fallbacks", ()))
         except ApiError:
             await self._forget(billable, parked, said["id"])
             raise
@@ -281,8 +318,11 @@ class Admission:
             grant, billable, [parked.name], lambda: container_request(client, GO_PREFIX + said["id"], going, None)
         )
 
-    async def _admit(self, billable: BillableRequest, quoted: Quoted, instance: str) -> "_Grant":
-        """Raises _AnotherModel, or another ApiError if the ledger refuses or is unavailable."""
+    async def _admit(
+        self, billable: BillableRequest, quoted: Quoted, instance: str, fallbacks: Sequence[Sequence[str]] = ()
+    ) -> "_Grant":
+        """Raises _AnotherModel, _NotAllowed, or another ApiError if the ledger refuses or is unavailable. `fallbacks`:
+        the client's names for those that the request has, and what they stand for."""
         quote = quoted.quote
         ask = _ask(billable, quoted)
         claimed = _claims(billable, quoted.claims)
@@ -298,6 +338,12 @@ class Admission:
             raise unavailable(error, billable.client.id) from None
         if not result["ok"]:
             raise _refused(result)
+        if fallbacks:
+            try:
+                _check_fallbacks(billable.who, quoted, fallbacks, result)
+            except ApiError:
+                await self._release(ask["id"], billable.client.id)
+                raise
         return _grant(grant_of(ask, result, quote.add_limit))
 
     async def _send(
@@ -354,10 +400,39 @@ def _refused(result: Mapping[str, Any]) -> ApiError:
     return refused(result) if model is None else _AnotherModel(refused(result), model)
 
 
+class _NotAllowed(ApiError):
+    """A 403. What is known of a JWT's teams may be out of date."""
+
+    def __init__(self, message: str) -> None:
+        error = forbidden(message)
+        super().__init__(error.status, error.type, error.message, code=error.code, headers=error.headers)
+
+
+async def _canceled(response: Any) -> None:
+    if response.body:
+        await response.body.cancel()
+
+
+def _check_fallbacks(
+    who: Presented, quoted: Quoted, fallbacks: Sequence[Sequence[str]], result: Mapping[str, Any]
+) -> None:
+    """Raises ApiError 403 or 503 if what the ledger says no longer fits the fallbacks, which it does not see."""
+    aliases, models = result.get("aliases", {}), result["models"]
+    if who.caller is not None:
+        models = who.caller.payer(quoted.named or quoted.model)[1]
+    for name, target in fallbacks:
+        if not keys.allows(models, name):
+            raise _NotAllowed(f"This key may not use the model '{name[:200]}'.")
+        if aliases.get(name, name) != target:
+            if who.caller is not None and aliases == who.caller.aliases_with(quoted.named or quoted.model):
+                raise _NotAllowed(f"The team that pays for this JWT has no model '{name[:200]}'.")  # another team has
+            raise _AnotherModel(service_unavailable("A model alias has just changed. Try again.", 1), "")
+
+
 def _ask(billable: BillableRequest, quoted: Quoted) -> dict[str, Any]:
     """Returns the fields of `ledger.admit.AdmissionRequest` except instance, lease, tags, steps and without_limit.
 
-    Raises ApiError 403, see `_payer`. An older object does not know its fields, and refuses the request.
+    Raises _NotAllowed, see `_payer`. An older object does not know its fields, and refuses the request.
     """
     client, quote, named = billable.client, quoted.quote, quoted.named
     return {
@@ -375,10 +450,10 @@ def _ask(billable: BillableRequest, quoted: Quoted) -> dict[str, Any]:
 
 
 def _payer(caller: "Caller", model: str) -> dict[str, str]:
-    """Returns who pays without a virtual key. Raises ApiError 403 if the JWT may not use the model."""
+    """Returns who pays without a virtual key. Raises _NotAllowed if the JWT may not use the model."""
     team_id, models = caller.payer(model)
     if not keys.allows(models, model):
-        raise forbidden(f"This JWT may not use the model '{model[:200]}'.")
+        raise _NotAllowed(f"This JWT may not use the model '{model[:200]}'.")
     end_user = {"end_user": caller.end_user} if caller.end_user else {}  # precedes what the client says
     return {"user_id": caller.user_id, "team_id": team_id, **end_user}
 

@@ -151,8 +151,16 @@ class Edge:
             from .tokens import token_authenticator  # most deployments accept no JWTs
 
             self._tokens = token_authenticator(self._ledger, self._settings.jwt_leeway)
+        tokens, token, endpoint = self._tokens, asked.token, asked.endpoint
         team = client.headers.get(auth.TEAM_HEADER)
-        return Presented(caller=await self._tokens(asked.token, asked.endpoint, path, team, time.time()))
+        caller = await tokens(token, endpoint, path, team, time.time())
+        if not (caller.teams and endpoint.billable):
+            return Presented(caller=caller)
+
+        async def renew() -> Presented:
+            return Presented(caller=await tokens(token, endpoint, path, team, time.time(), fresh=True))
+
+        return Presented(caller=caller, renew=renew)
 
     async def _signing_in(self, client: Client, name: str, path: str, query: str) -> Any:
         from . import sign_in

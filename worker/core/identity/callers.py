@@ -83,6 +83,10 @@ class Caller(NamedTuple):
                     found[name] = target
         return found
 
+    def aliases_with(self, model: str) -> Mapping[str, str]:
+        """The aliases of the team that pays for this model, as the client names it."""
+        return keys.aliases(self._team(model).aliases) if self.teams else {}
+
     def payer(self, model: str) -> tuple[str, str]:
         """Returns the id of the team that pays for this model, '' for none, and the models that may then be used.
         `model`: as the client names it."""
@@ -145,10 +149,11 @@ class TokenAuthenticator:
         if who.admin:
             return Caller(who.user_id, who.end_user, administrator=True, scoped=who.models)
         owners = await self._owners(who, fresh=fresh)
+        aliases = owners.get("aliases", {})
         return Caller(
             who.user_id,
             who.end_user,
-            teams=tuple(Team(*team) for team in owners["teams"]),
+            teams=tuple(Team(id, models, aliases.get(id, "{}")) for id, models in owners["teams"]),
             own=owners["models"],
             scoped=who.models,
         )

@@ -53,6 +53,8 @@ _OWNERS = f"SELECT o.account, o.alias, o.blocked, o.models, {ALIASES} FROM ledge
 _NONE: frozenset[str] = frozenset()
 _NO_ALIASES: Mapping[str, str] = {}
 _CLAIMED = ("end_user:", "tag:")
+# The code of an error: a model's name stands for another model than it did a moment ago.
+ALIAS_CHANGED = "alias_changed"
 
 
 class AdmissionRequest(NamedTuple):
@@ -341,7 +343,7 @@ def _of_another_model(named: str, model: str) -> decision.Result:
     return {
         **decision.refuse(
             503, "service_unavailable", f"What the model '{named}' stands for has just changed. Try again.",
-            code="alias_changed", param="model", retry_after=1,
+            code=ALIAS_CHANGED, param="model", retry_after=1,
         ),
         "aliased": model,
     }  # fmt: skip

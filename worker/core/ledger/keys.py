@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from ..values.fields import MODEL_WORDS
 from . import key_fields
 from .accounts import LIMIT_COLUMNS, Account, counters
 from .decision import Decision, Row, Steps
@@ -18,8 +19,7 @@ WITH_BUDGET = ", ".join(
     f"COALESCE(k.{name}, kb.{name})" if name in LIMIT_COLUMNS else f"k.{name}" for name in Key._fields
 )
 JOIN_BUDGET = "LEFT JOIN ledger_budgets kb ON kb.id = k.budget_id"
-# LiteLLM's names in a list of models: all; those of the key's team; none.
-ALL_MODELS, TEAM_MODELS, NO_MODELS = "all-proxy-models", "all-team-models", "no-default-models"
+ALL_MODELS, TEAM_MODELS, NO_MODELS = MODEL_WORDS
 # The values of `key_type` that may not call a model.
 CALLS_NO_MODEL = ("management", "read_only")
 # `declared`: created over HTTP; in the config file; removed from the config file and therefore blocked.
@@ -64,13 +64,13 @@ def both_allow(first: str, second: str) -> str:
     return json.dumps(list(dict.fromkeys(found)) or [NO_MODELS])
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)
 def aliases(text: str) -> dict[str, str]:
     """Returns the models that a team's aliases stand for, from JSON. Nobody may change it."""
     return json.loads(text)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)
 def with_aliases(models: str, text: str) -> str:
     """Returns a JSON list of these models and the names of these aliases. As in LiteLLM, who belongs to a team may use
     its aliases whatever its models are. `text`: JSON, as in `aliases`."""

@@ -19,9 +19,9 @@ _MOST_NAMES = 64
 
 
 def find(user_id: str, teams: Sequence[str], *, add_user: bool, add_team: bool, chosen: bool, now: int) -> Decision:
-    """Returns {"ok": True, "models": the user's, "teams": [[team_id, models, aliases], …]} or a refusal. `models` are
-    JSON lists, empty for all. `aliases` are JSON objects with the models that they stand for, and left out if there are
-    none.
+    """Returns {"ok": True, "models": the user's, "teams": [[team_id, models], …], "aliases": {team_id: aliases}} or a
+    refusal. `models` are JSON lists, empty for all. `aliases` are JSON objects with the models that they stand for; a
+    team without them is left out.
 
     `user_id`: '' for none. `teams`: those of the token, the best first; blocked and unknown ones are left out.
     `chosen`: any of them will do. `add_user`, `add_team`: create them if they do not exist.
@@ -46,11 +46,12 @@ def _find(user_id: str, teams: Sequence[str], add_user: bool, add_team: bool, no
         return decision.unauthenticated(f"User={user_id} doesn't exist. Create it via `/user/new`.")
     if user is not None and user[2]:
         return decision.refuse(403, "permission_error", f"The user '{user_id}' is blocked.", code="blocked")
-    found = []
-    for team in teams:
-        row = rows.get(team_account(team))
-        if row is not None and not row[2]:
-            found.append([team, row[1], *([row[3]] if row[3] else ())])  # older Workers know no aliases
-    if teams and not found:
+    serving = {team: row for team in teams if (row := rows.get(team_account(team))) is not None and not row[2]}
+    if teams and not serving:
         return admit.team_refusal(teams[0], blocked=team_account(teams[0]) in rows)
-    return {"ok": True, "models": user[1] if user else "[]", "teams": found}
+    return {
+        "ok": True,
+        "models": user[1] if user else "[]",
+        "teams": [[team, row[1]] for team, row in serving.items()],
+        "aliases": {team: row[3] for team, row in serving.items() if row[3]},  # older Workers ignore them
+    }

@@ -20,8 +20,10 @@ MAX_DEPTH = 32
 MAX_MODELS = 1000
 # Models are sent in a header from the edge to its container.
 MAX_MODELS_BYTES = 32 * 1024
-# Aliases are sent in the same header.
-MAX_ALIASES, MAX_ALIASES_BYTES = 1000, 16 * 1024
+# Aliases are sent in the same header, their names twice: as models, too.
+MAX_ALIASES, MAX_ALIASES_BYTES = 1000, 8 * 1024
+# LiteLLM's words in a list of models: all; those of the key's team; none.
+MODEL_WORDS = ("all-proxy-models", "all-team-models", "no-default-models")
 # Tags are stored in every line of the spend log.
 MAX_TAGS, MAX_TAG = 20, 100
 MAX_COUNT = (1 << 40) - 1
@@ -132,7 +134,8 @@ def _tags(name: str, value: Any, now: int) -> str:
 
 
 def _aliases(name: str, value: Any, now: int) -> str:
-    """Nothing is both an alias and a pattern: an alias counts as one of the models that may be used."""
+    """Nothing is both an alias and a pattern, or a word for several models: an alias counts as one of the models that
+    may be used."""
     given = {} if value is None else value
     if not isinstance(given, dict) or len(given) > MAX_ALIASES:
         raise FieldError(name, f"'{name}' has to be a JSON object of at most {MAX_ALIASES} names and their models.")
@@ -141,6 +144,8 @@ def _aliases(name: str, value: Any, now: int) -> str:
             raise FieldError(
                 name, f"An alias in '{name}' has to be 1 to {_MAX_TEXT} printable characters, and '*' is not allowed."
             )
+        if alias in MODEL_WORDS:
+            raise FieldError(name, f"'{alias}' in '{name}' cannot be an alias: it stands for several models.")
         if not is_printable(model, _MAX_TEXT) or "*" in model:
             raise FieldError(name, f"The alias '{alias}' in '{name}' has to name one model.")
     text = json.dumps(given)
@@ -261,7 +266,10 @@ ALIASES = Kind(
     json.loads,
     schema={
         "type": "object",
-        "propertyNames": {**printable_schema(_MAX_TEXT), "not": {"pattern": r"\*"}},
+        "propertyNames": {
+            **printable_schema(_MAX_TEXT),
+            "not": {"anyOf": [{"pattern": r"\*"}, {"enum": [*MODEL_WORDS]}]},
+        },
         "additionalProperties": {**printable_schema(_MAX_TEXT), "not": {"pattern": r"\*"}},
         "maxProperties": MAX_ALIASES,
     },
