@@ -5,6 +5,7 @@ Turn by turn, because the machine's other work changes from second to second: wh
 
 import dataclasses
 import os
+import shutil
 import statistics
 import sys
 import time
@@ -167,7 +168,8 @@ def start_all(
     for name in names:
         gateway = ALL[name]()
         own = directory / name
-        own.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(own, ignore_errors=True)  # the ledger of an earlier run has its keys, teams and rows
+        own.mkdir(parents=True)
         try:
             version = gateway.install(cache)
             running = gateway.start(provider.url, own)
