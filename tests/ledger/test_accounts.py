@@ -7,7 +7,7 @@ import pytest
 
 from container.ledger.stores import Store
 from tests.ledger.support import Ledger, check_balance, query
-from worker.core.ledger import admit, alerts, key_admin
+from worker.core.ledger import admit, alerts, key_admin, spend
 from worker.core.ledger.accounts import Limits, Policy
 from worker.core.ledger.batch import batch
 from worker.core.ledger.expiry import expire, forget_end_users
@@ -540,6 +540,36 @@ async def test_a_used_up_provider_is_alerted_once(store: Store) -> None:
 EACH_DAY = Policy(end_user_budget="each")
 
 
+async def somebody_else(ledger: Ledger) -> None:
+    """A request without an end user is settled."""
+    await ledger.settle((await ledger.admit(None, 1))["reservation"], 1)
+
+
+@pytest.mark.parametrize("opened", [False, True])
+async def test_a_clock_that_is_ahead_deletes_no_account_of_a_current_period(store: Store, opened: bool) -> None:
+    """Neither when nothing has been settled since, nor when a request has been admitted meanwhile."""
+    ledger = Ledger(store, EACH_DAY)
+    await ledger.budget("each", max_budget=100, budget_duration="1d")
+    right = ledger.now
+    await ledger.settle((await ledger.admit(None, 60, end_user="7"))["reservation"], 60)
+    ledger.now += 400 * periods.DAY
+    if opened:
+        await ledger.admit(None, 1)
+    assert (await store.run(forget_end_users(store.dialect, EACH_DAY, ledger.now)))["deleted"] == 0
+    ledger.now = right
+    assert (await ledger.admit(None, 60, end_user="7"))["status"] == 429
+
+
+async def test_in_a_ledger_without_settled_requests_nothing_is_deleted(store: Store) -> None:
+    ledger = Ledger(store, EACH_DAY)
+    await ledger.budget("each", max_budget=100, budget_duration="1d")
+    await ledger.settle((await ledger.admit(None, 60, end_user="7"))["reservation"], 60)
+    await store.run(spend.trim_old(1, ledger.now + 2 * periods.DAY, 100))
+    assert await query(store, "SELECT COUNT(*) FROM ledger_requests") == [(0,)]
+    ledger.now += 9 * periods.DAY
+    assert (await store.run(forget_end_users(store.dialect, EACH_DAY, ledger.now)))["deleted"] == 0
+
+
 async def test_accounts_of_end_users_that_nobody_uses_any_more_are_deleted(store: Store) -> None:
     ledger = Ledger(store, EACH_DAY)
     await ledger.budget("each", max_budget=100, budget_duration="1d")
@@ -553,6 +583,7 @@ async def test_accounts_of_end_users_that_nobody_uses_any_more_are_deleted(store
             await ledger.settle(made[end_user], 50)
     await store.run(expire(store.dialect, ledger.now, 1))  # the first of two
     ledger.now += 6 * periods.DAY
+    await somebody_else(ledger)
     assert (await store.run(forget_end_users(store.dialect, ledger.policy, ledger.now)))["deleted"] == 2
     kept = await query(store, "SELECT id FROM ledger_accounts WHERE id LIKE '%end_user:%' ORDER BY id")
     assert [id for (id,) in kept] == ["end_user:known", "end_user:running", "end_user:week", "user:end_user:x"]
@@ -583,6 +614,7 @@ async def test_end_users_whose_budget_has_no_period_are_kept(
     admitted = await ledger.admit(None, 60, end_user="7")
     await ledger.settle(admitted["reservation"], 60)
     ledger.now += 400 * periods.DAY
+    await somebody_else(ledger)
     assert (await store.run(forget_end_users(store.dialect, policy, ledger.now)))["deleted"] == 0
     assert (await ledger.account("end_user:7"))["spent"] == 60
 
@@ -593,6 +625,7 @@ async def test_end_users_are_deleted_in_small_batches(store: Store) -> None:
     for number in range(5):
         await ledger.settle((await ledger.admit(None, 1, end_user=f"{number}"))["reservation"], 1)
     ledger.now += 9 * periods.DAY
+    await somebody_else(ledger)
     found, after = [], None
     while after != "":
         result = await store.run(forget_end_users(store.dialect, EACH_DAY, ledger.now, after or "", 2))
@@ -611,6 +644,7 @@ async def test_who_has_just_spent_is_kept_while_the_period_is_a_shorter_one(stor
     await ledger.settle((await ledger.admit(None, 100, end_user="7"))["reservation"], 100)
     await ledger.budget("each", max_budget=100, budget_duration="1h")
     ledger.now += 2 * periods.HOUR
+    await somebody_else(ledger)
     assert (await store.run(forget_end_users(store.dialect, EACH_DAY, ledger.now)))["deleted"] == 0
     await ledger.budget("each", max_budget=100, budget_duration=before)
     assert not (await ledger.admit(None, 1, end_user="7"))["ok"]

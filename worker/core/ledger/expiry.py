@@ -12,7 +12,7 @@ from .accounts import GLOBAL, Policy
 from .batch import Books, with_end_user_budget
 from .decision import Decision, Dialect, Steps, marks
 from .lookup import Lookup
-from .settle import COLUMNS, Found
+from .settle import COLUMNS, SETTLED, Found
 
 AT_ONCE = 100
 # Longer than any lease. A later expiry comes from a clock that was ahead.
@@ -20,6 +20,7 @@ _LONGEST_LEASE = 60 * 60_000
 _FORGOTTEN_AFTER = 7 * periods.DAY
 # The end users at once: a Durable Object's statement takes 100 parameters.
 _FORGOTTEN_AT_ONCE = 50
+_NEWEST = f"SELECT created FROM ledger_requests WHERE state = {SETTLED} ORDER BY created DESC LIMIT 1"
 _IDLE = """a.id LIKE 'end_user:%' AND a.start < ? AND a.minute < ? AND a.reserved = 0 AND a.parallel = 0
     AND NOT EXISTS (SELECT 1 FROM ledger_owners o WHERE o.account = a.id)"""
 
@@ -45,7 +46,8 @@ def forget_end_users(
     dialect: Dialect, policy: Policy, now: int, after: str = "", limit: int = _FORGOTTEN_AT_ONCE
 ) -> Decision:
     """Deletes the accounts of end users whose period has been over, and which nobody has used, for a week: {"ok": True,
-    "deleted": int, "after": str}. Call again with that `after`, unless it is ''.
+    "deleted": int, "after": str}. Call again with that `after`, unless it is ''. The newest settled request has to say so, too: a
+    clock that is ahead deletes nothing by itself.
 
     Clients can name any number of end users. Those with an owner's row are kept, and so are all where a budget has no
     period, since what was spent of it counts for good.
@@ -62,7 +64,10 @@ def _forget_end_users(dialect: Dialect, policy: Policy, now: int, after: str, li
         return {"ok": True, "deleted": 0, "after": ""}
     # The clock may be ahead, and a period that goes on again has to find what was spent in it, also where somebody
     # changes the duration and changes it back.
-    long_ago = now - _FORGOTTEN_AFTER
+    newest = yield _NEWEST, ()
+    if not newest:
+        return {"ok": True, "deleted": 0, "after": ""}
+    long_ago = min(now, newest[0][0]) - _FORGOTTEN_AFTER
     idle = periods.start(duration, long_ago), long_ago
     # There may be very many accounts: they are looked for without a lock, and each one once.
     rows = yield f"SELECT a.id FROM ledger_accounts a WHERE a.id > ? AND {_IDLE} ORDER BY a.id LIMIT ?", (
