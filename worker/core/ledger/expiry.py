@@ -46,8 +46,8 @@ def forget_end_users(
     dialect: Dialect, policy: Policy, now: int, after: str = "", limit: int = _FORGOTTEN_AT_ONCE
 ) -> Decision:
     """Deletes the accounts of end users whose period has been over, and which nobody has used, for a week: {"ok": True,
-    "deleted": int, "after": str}. Call again with that `after`, unless it is ''. The newest settled request has to say so, too: a
-    clock that is ahead deletes nothing by itself.
+    "deleted": int, "after": str}. Call again with that `after`, unless it is ''. The newest settled
+    request has to be as late: a clock that is ahead deletes nothing by itself.
 
     Clients can name any number of end users. Those with an owner's row are kept, and so are all where a budget has no
     period, since what was spent of it counts for good.
