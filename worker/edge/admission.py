@@ -161,11 +161,12 @@ class Admission:
                 try:
                     if quoted is not None:
                         return await self._quoted(billable, quoted, buffer)
-                    response = await self._parked(billable, buffer)
-                    again = await self._renewed(billable) if response.status in _NOT_ALLOWED else None
+                    response, quotable = await self._parked(billable, buffer)
+                    again = None if quotable else await self._renewed(billable)
                     if again is None:
                         return response
-                    await _canceled(response)
+                    if response.body:
+                        await response.body.cancel()
                 except _AnotherModel as changed:
                     again = await self._renewed(billable) if quoted is None else None
                     if quotes >= _MOST_QUOTES or (quoted is None and again is None):
@@ -185,11 +186,11 @@ class Admission:
     async def _upload(self, billable: BillableRequest) -> Any:
         """Its body can be sent only once. After a refusal that may be out of date the client's next one is right."""
         try:
-            response = await self._parked(billable)
+            response, quotable = await self._parked(billable)
         except (_AnotherModel, _NotAllowed):
             await self._renewed(billable)
             raise
-        if response.status in _NOT_ALLOWED:
+        if not quotable:
             await self._renewed(billable)
         return response
 
@@ -292,8 +293,9 @@ class Admission:
             return 0
         return length
 
-    async def _parked(self, billable: BillableRequest, *read: Any) -> Any:
-        """Parks the request, then admits it. `read`: the body, if it has been read."""
+    async def _parked(self, billable: BillableRequest, *read: Any) -> tuple[Any, bool]:
+        """Parks the request, then admits it. Returns the response, and False if the container refused to quote it for a
+        model that a JWT's teams have to do with. `read`: the body, if it has been read."""
         client = billable.client
         added = [(GRANT_HEADER, (await self.authenticate(billable.who, client.id)).encode())]
         parked = await self._instances.answer(
@@ -303,7 +305,7 @@ class Admission:
             again=bool(read),
         )
         if parked.response.status != 200:
-            return parked.response
+            return parked.response, parked.response.status not in _NOT_ALLOWED
         said = json.loads(await parked.response.text())
         try:
             quote = Quote(said["amount"], said["tokens"], said["add_limit"], said["unpriced"], said.get("steps", ()))
@@ -314,15 +316,16 @@ class Admission:
             await self._forget(billable, parked, said["id"])
             raise
         going = [*grant.headers, (INSTANCE_HEADER, parked.instance)]
-        return await self._send(
+        served = await self._send(
             grant, billable, [parked.name], lambda: container_request(client, GO_PREFIX + said["id"], going, None)
         )
+        return served, True
 
     async def _admit(
         self, billable: BillableRequest, quoted: Quoted, instance: str, fallbacks: Sequence[Sequence[str]] = ()
     ) -> "_Grant":
-        """Raises _AnotherModel, _NotAllowed, or another ApiError if the ledger refuses or is unavailable. `fallbacks`:
-        the client's names for those that the request has, and what they stand for."""
+        """Raises _AnotherModel, _NotAllowed, or another ApiError if the ledger refuses or is unavailable, or if its
+        word does not fit `fallbacks`: the client's names for those that the request has, and what they stand for."""
         quote = quoted.quote
         ask = _ask(billable, quoted)
         claimed = _claims(billable, quoted.claims)
@@ -341,8 +344,9 @@ class Admission:
         if fallbacks:
             try:
                 _check_fallbacks(billable.who, quoted, fallbacks, result)
-            except ApiError:
+            except ApiError:  # its id is used up, so it is not tried again here
                 await self._release(ask["id"], billable.client.id)
+                await self._renewed(billable)
                 raise
         return _grant(grant_of(ask, result, quote.add_limit))
 
@@ -408,11 +412,6 @@ class _NotAllowed(ApiError):
         super().__init__(error.status, error.type, error.message, code=error.code, headers=error.headers)
 
 
-async def _canceled(response: Any) -> None:
-    if response.body:
-        await response.body.cancel()
-
-
 def _check_fallbacks(
     who: Presented, quoted: Quoted, fallbacks: Sequence[Sequence[str]], result: Mapping[str, Any]
 ) -> None:
@@ -422,11 +421,11 @@ def _check_fallbacks(
         models = who.caller.payer(quoted.named or quoted.model)[1]
     for name, target in fallbacks:
         if not keys.allows(models, name):
-            raise _NotAllowed(f"This key may not use the model '{name[:200]}'.")
+            raise forbidden(f"This key may not use the model '{name[:200]}'.")
         if aliases.get(name, name) != target:
             if who.caller is not None and aliases == who.caller.aliases_with(quoted.named or quoted.model):
-                raise _NotAllowed(f"The team that pays for this JWT has no model '{name[:200]}'.")  # another team has
-            raise _AnotherModel(service_unavailable("A model alias has just changed. Try again.", 1), "")
+                raise forbidden(f"The team that pays for this JWT has no model '{name[:200]}'.")  # another team has
+            raise service_unavailable("A model alias has just changed. Try again.", 1)
 
 
 def _ask(billable: BillableRequest, quoted: Quoted) -> dict[str, Any]:
