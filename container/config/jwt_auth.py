@@ -20,7 +20,6 @@ _LOST = {
     "custom_validate": "checks each token by code of yours; here it would not run.",
     "virtual_key_claim_field": "gives each token the limits of a virtual key; here there would be none.",
     "jwt_client_id_field": "gives each token the limits of a virtual key; here there would be none.",
-    "team_alias_jwt_field": "finds the team by its name; here its limits would not apply.",
     "agent_id_jwt_field": "refuses agents that are not registered; here they would be accepted.",
 }
 # Those without which a token can do less, or the same.
@@ -223,6 +222,7 @@ _RULES: dict[str, Read] = {
             "user_allowed_email_domain",
             "user_roles_jwt_field",
             "team_id_default",
+            "team_alias_jwt_field",
             "roles_jwt_field",
             "object_id_jwt_field",
         ),

@@ -1,9 +1,12 @@
 """LiteLLM as the oracle for what the claims of a JWT mean, and for the groups of routes."""
 
+import asyncio
 import itertools
 import os
 from collections.abc import Mapping
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import patch
 
 import pytest
 
@@ -28,6 +31,14 @@ RULES: Mapping[str, Mapping[str, Any]] = {
     "team": {"user_id_jwt_field": "sub", "team_id_jwt_field": "team"},
     "team by default": {"team_id_jwt_field": "team", "team_id_default": "everyone"},
     "only a default team": {"user_id_jwt_field": "sub", "team_id_default": "everyone"},
+    "team by name": {"user_id_jwt_field": "sub", "team_alias_jwt_field": "within.name"},
+    "team by name or id": {
+        "user_id_jwt_field": "sub",
+        "team_alias_jwt_field": "squad",
+        "team_id_jwt_field": "team",
+        "team_ids_jwt_field": "groups",
+        "team_id_default": "everyone",
+    },
     "teams": {"user_id_jwt_field": "sub", "team_ids_jwt_field": "groups"},
     "team and teams": {"team_id_jwt_field": "team", "team_ids_jwt_field": "groups", "user_id_jwt_field": "sub"},
     "end user": {"user_id_jwt_field": "sub", "end_user_id_jwt_field": "customer"},
@@ -71,6 +82,11 @@ CLAIMS: Mapping[str, Mapping[str, Any]] = {
     "team in a list": {"sub": "ada", "team": ["blue", "red"]},
     "no team in a list": {"sub": "ada", "team": []},
     "null team": {"sub": "ada", "team": None},
+    "a team's name": {"sub": "ada", "squad": "Blue"},
+    "a team's name within": {"sub": "ada", "within": {"name": "Blue"}},
+    "no team's name": {"sub": "ada", "squad": None},
+    "a team's name and its id": {"sub": "ada", "squad": "Blue", "team": "red"},
+    "a team's name and teams": {"sub": "ada", "squad": "Blue", "groups": ["a"]},
     "teams": {"sub": "ada", "groups": ["a", "b", "a"]},
     "no teams": {"sub": "ada", "groups": []},
     "everything": {"sub": "ada", "team": "blue", "groups": ["a"], "customer": "acme", "email": "ada@example.com"},
@@ -109,6 +125,8 @@ def theirs(handler: Any, claims: Mapping[str, Any]) -> dict[str, Any]:
         team = id
     elif role and id and role.value == "internal_user":
         user = id
+    if handler.litellm_jwtauth.team_alias_jwt_field is not None:
+        team = _team_by_name_or_id(handler, token)
     wrong_domain = handler.is_enforced_email_domain() and not (email and handler.is_allowed_domain(email))
     return {
         "user_id": user or "",
@@ -119,6 +137,31 @@ def theirs(handler: Any, claims: Mapping[str, Any]) -> dict[str, Any]:
         or (handler.litellm_jwtauth.enforce_rbac and role is None)
         or (not team and handler.is_required_team_id()),
     }
+
+
+def _team_by_name_or_id(handler: Any, token: dict[str, Any]) -> str | None:
+    """What LiteLLM finds if every team exists, and the one called X has the id X!. None if it refuses the token."""
+    from litellm.proxy.auth import handle_jwt
+
+    async def by_id(*_: Any, team_id: str, **__: Any) -> Any:
+        return SimpleNamespace(team_id=team_id)
+
+    async def by_alias(*_: Any, team_alias: str, **__: Any) -> Any:
+        return SimpleNamespace(team_id=f"{team_alias}!")
+
+    arguments = dict.fromkeys(("prisma_client", "user_api_key_cache", "parent_otel_span", "proxy_logging_obj"))
+    find = handle_jwt.JWTAuthManager.find_and_validate_specific_team_id
+    with (
+        patch.object(handle_jwt, "get_team_object", by_id),
+        patch.object(handle_jwt, "get_team_object_by_alias", by_alias),
+    ):
+        try:
+            team, _ = asyncio.run(find(handler, token, **cast(Any, arguments)))
+        except Exception as error:  # LiteLLM raises nothing more special
+            if "No team found in token" not in str(error):
+                raise
+            return None
+    return team
 
 
 @pytest.fixture
@@ -150,7 +193,8 @@ def test_claims_mean_what_they_mean_to_litellm(rules: Any, name: str):
         assert found.end_user == expected["end_user"], what
         if not found.admin:
             assert not expected["refused"], what
-            assert list(found.teams) == expected["teams"], what
+            by_name = [f"{found.team_alias}!"] if found.team_alias else []
+            assert [*found.teams, *by_name] == expected["teams"], what
 
 
 def test_every_rule_and_every_claim_tells_something(rules: Any):

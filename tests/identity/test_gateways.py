@@ -297,6 +297,29 @@ def test_bad_tokens_count_as_failed_keys(start: Callable[..., Gateway]):
     assert gateway.chat(ours()).status_code == 200
 
 
+def test_a_team_by_its_name(start: Callable[..., Gateway]):
+    gateway = start({"user_id_jwt_field": "sub", "user_id_upsert": True, "team_alias_jwt_field": "squad"})
+
+    def sent(squad: Any, **more: Any) -> str:
+        return token(claims(sub="ada", squad=squad, **more))
+
+    for id, name in (("1", "Blue"), ("2", "Twice"), ("3", "Twice"), ("4", "Closed"), ("5", "it's; --")):
+        team(gateway, id, team_alias=name, models=["mock"])
+    assert gateway.ask("POST", "/team/block", MASTER_KEY, {"team_id": "4"}).status_code == 200
+    for squad, status in (("nobody", 401), ("1", 401), ("blue", 401), ("%", 401), ("Closed", 401), ("Twice", 403)):
+        assert gateway.chat(sent(squad)).status_code == status, squad
+    for nothing in ("", None):
+        assert gateway.chat(sent(nothing)).status_code == 403
+    for wrong in (1, ["Blue"], {"a": 1}):
+        assert gateway.chat(sent(wrong)).status_code == 401
+    for squad, id in (("Blue", "1"), ("it's; --", "5")):
+        assert gateway.chat(sent(squad)).status_code == 200
+        assert code(gateway.chat(sent(squad), "other")) == (403, "permission_error")
+        rows = gateway.ask("GET", f"/spend/logs?team_id={id}", MASTER_KEY).json()["data"]
+        assert [row["team_id"] for row in rows] == [id]
+    assert gateway.chat(sent("Blue"), **{"x-litellm-team-id": "2"}).status_code == 403
+
+
 def test_a_user_that_is_not_known(start: Callable[..., Gateway]):
     gateway = start({"user_id_jwt_field": "sub"})
     assert code(gateway.chat(token(claims(sub="nobody")))) == (401, "authentication_error")

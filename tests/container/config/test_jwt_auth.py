@@ -64,7 +64,6 @@ def test_all_of_it(load_config):
         ({"user_roles_jwt_field": "roles"}, ""),
         ({"custom_validate": "mine.check"}, ".custom_validate"),
         ({"virtual_key_claim_field": "sub"}, ".virtual_key_claim_field"),
-        ({"team_alias_jwt_field": "team"}, ".team_alias_jwt_field"),
         ({"issuers": [{"issuer": "https://one.example"}]}, ".issuers[0]"),
         ({"issuers": [{"audience": "a"}]}, ".issuers[0]"),
         ({"issuers": [{"issuer": "i", "audience": "a", "jwks_url": "file:///x"}]}, ".issuers[0].jwks_url"),

@@ -125,7 +125,7 @@ class TokenAuthenticator:
         self._verifier = Verifier(
             door, ttl=rules.public_key_ttl, stale_ttl=rules.public_key_stale_ttl, leeway=leeway, clock=clock
         )
-        self._known: OrderedDict[tuple[str, tuple[str, ...], bool], tuple[float, dict[str, Any]]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, tuple[str, ...], str, bool], tuple[float, dict[str, Any]]] = OrderedDict()
 
     def prepare(self) -> None:
         """Fetches the public keys in the background."""
@@ -160,11 +160,13 @@ class TokenAuthenticator:
 
     async def _owners(self, who: Identity, *, fresh: bool) -> dict[str, Any]:
         """Raises ApiError 403 or 503."""
-        name, now = (who.user_id, who.teams, who.chosen), self._clock()
+        name, now = (who.user_id, who.teams, who.team_alias, who.chosen), self._clock()
         known = self._known.pop(name, None)
         if known is None or fresh or now - known[0] >= _FRESH_SECONDS:
             rules = self._rules
             asked = {"user_id": who.user_id, "teams": list(who.teams), "chosen": who.chosen}
+            if who.team_alias:
+                asked["team_alias"] = who.team_alias
             asked |= {"add_user": rules.user_id_upsert, "add_team": rules.team_id_upsert}
             known = now, await self._find_owners(asked)
         if not known[1]["ok"]:

@@ -56,6 +56,7 @@ class ClaimRules(NamedTuple):
     user_allowed_roles: tuple[str, ...] | None = None
     team_id_jwt_field: str | None = None
     team_ids_jwt_field: str | None = None
+    team_alias_jwt_field: str | None = None
     team_id_default: str | None = None
     team_id_upsert: bool = False
     team_allowed_routes: tuple[str, ...] | None = None
@@ -95,8 +96,9 @@ class ClaimRules(NamedTuple):
 class Identity(NamedTuple):
     """Who presented a token.
 
-    `teams`: those that it may spend for, the best first. `chosen`: whether its team may depend on the model. `models`:
-    those of its scopes, None for no limit. `admin`: it is an operator, within `admin_allowed_routes`.
+    `teams`: those that it may spend for, the best first. `team_alias`: of its only team, whose id the ledger knows.
+    `chosen`: whether its team may depend on the model. `models`: those of its scopes, None for no limit. `admin`: it is
+    an operator, within `admin_allowed_routes`.
     """
 
     user_id: str = ""
@@ -105,6 +107,7 @@ class Identity(NamedTuple):
     admin: bool = False
     models: tuple[str, ...] | None = None
     chosen: bool = False
+    team_alias: str = ""
 
 
 def identity(rules: ClaimRules, claims: Mapping[str, Any], team_header: str | None = None) -> Identity:
@@ -127,24 +130,28 @@ def identity(rules: ClaimRules, claims: Mapping[str, Any], team_header: str | No
         return Identity(user_id, (), end_user, True, models)
     if rules.user_allowed_email_domain is not None:
         _check_domain(email, rules.user_allowed_email_domain, claims)
-    team, several = found.team(), found.several_teams()
+    team, several, alias = found.team(), found.several_teams(), found.team_alias()
+    if alias and not several and not found.names_a_team():
+        team = ""  # the default one is for tokens that name none
     if role == TEAM and id:
         team = id
     if team_header:
         if team_header not in (team, *several):
             raise forbidden(f"The {TEAM_HEADER} header names no team of this JWT.")
         team = team_header
-    teams = [team] if team else several
-    if not teams and rules.enforce_team_based_model_access:
+    if team:
+        alias = ""
+    teams = [team] if team else [] if alias else several
+    if not (teams or alias) and rules.enforce_team_based_model_access:
         raise forbidden("This JWT names no team (enforce_team_based_model_access).")
-    if not team and rules.team_id_jwt_field is not None:
-        raise forbidden("This JWT names no team (team_id_jwt_field).")
-    if not (user_id or teams):
+    if not (team or alias) and not (rules.team_id_jwt_field is None and rules.team_alias_jwt_field is None):
+        raise forbidden("This JWT names no team (team_id_jwt_field, team_alias_jwt_field).")
+    if not (user_id or teams or alias):
         raise forbidden(
             "This JWT names neither a user nor a team. general_settings.litellm_jwtauth says which claims do: "
             "user_id_jwt_field, team_id_jwt_field."
         )
-    return Identity(user_id, tuple(dict.fromkeys(teams)), end_user, False, models, not team)
+    return Identity(user_id, tuple(dict.fromkeys(teams)), end_user, False, models, not (team or alias), alias)
 
 
 def _check_domain(email: str, domain: str, claims: Mapping[str, Any]) -> None:
@@ -162,7 +169,7 @@ def check_route(rules: ClaimRules, who: Identity, endpoint: Endpoint, path: str)
     """Raises ApiError 403 if somebody with this identity may not call the endpoint."""
     if who.admin:
         routes = rules.admin_allowed_routes
-    elif who.teams and rules.team_allowed_routes is not None:
+    elif (who.teams or who.team_alias) and rules.team_allowed_routes is not None:
         routes = rules.team_allowed_routes
     else:
         return
@@ -235,6 +242,14 @@ class _Claims:
         if isinstance(given, list):
             given = given[0] if given else None
         return _id(given, "team_id_jwt_field")
+
+    def names_a_team(self) -> bool:
+        return self._mapped("team_id_jwt_field") not in (_MISSING, None, "", [])
+
+    def team_alias(self) -> str:
+        field = self._rules.team_alias_jwt_field
+        given = _MISSING if field is None else _value(self._claims, field)
+        return "" if given is _MISSING else _id(given, "team_alias_jwt_field")
 
     def several_teams(self) -> list[str]:
         given = self._mapped("team_ids_jwt_field")

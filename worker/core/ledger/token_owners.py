@@ -14,22 +14,39 @@ _INSERT = (
     f"INSERT INTO ledger_owners ({', '.join(_COLUMNS)}) VALUES ({marks(len(_COLUMNS))}) "
     "ON CONFLICT (account) DO NOTHING"
 )
+_BY_ALIAS = "SELECT o.account FROM ledger_owners o WHERE o.alias = ? AND o.account LIKE 'team:%' LIMIT 2"
 # Names per statement: a Durable Object's SQL accepts at most 100 parameters.
 _MOST_NAMES = 64
 
 
-def find(user_id: str, teams: Sequence[str], *, add_user: bool, add_team: bool, chosen: bool, now: int) -> Decision:
+def find(
+    user_id: str,
+    teams: Sequence[str],
+    *,
+    add_user: bool,
+    add_team: bool,
+    chosen: bool,
+    now: int,
+    team_alias: str = "",
+) -> Decision:
     """Returns {"ok": True, "models": the user's, "teams": [[team_id, models], …], "aliases": {team_id: aliases}} or a
     refusal. `models` are JSON lists, empty for all. `aliases` are JSON objects with the models that they stand for; a
     team without them is left out.
 
     `user_id`: '' for none. `teams`: those of the token, the best first; blocked and unknown ones are left out.
-    `chosen`: any of them will do. `add_user`, `add_team`: create them if they do not exist.
+    `team_alias`: of the only team, '' if `teams` has it. `chosen`: any of them will do. `add_user`, `add_team`: create
+    them if they do not exist; never by an alias.
     """
-    return Decision(_find(user_id, teams, add_user, add_team and not chosen, now), transaction=add_user or add_team)
+    add_team = add_team and not chosen
+    return Decision(_find(user_id, teams, team_alias, add_user, add_team, now), transaction=add_user or add_team)
 
 
-def _find(user_id: str, teams: Sequence[str], add_user: bool, add_team: bool, now: int) -> Steps:
+def _find(user_id: str, teams: Sequence[str], team_alias: str, add_user: bool, add_team: bool, now: int) -> Steps:
+    if team_alias:
+        found = yield _BY_ALIAS, (team_alias,)
+        if len(found) != 1:
+            return _no_team(team_alias, several=bool(found))
+        teams, add_team = [found[0][0].partition(":")[2]], False
     wanted = [*([user_account(user_id)] if user_id else []), *map(team_account, teams)]
     rows: dict[str, Row] = {}
     for first in range(0, len(wanted), _MOST_NAMES):
@@ -55,3 +72,12 @@ def _find(user_id: str, teams: Sequence[str], add_user: bool, add_team: bool, no
         "teams": [[team, row[1]] for team, row in serving.items()],
         "aliases": {team: row[3] for team, row in serving.items() if row[3]},  # older Workers ignore them
     }
+
+
+def _no_team(alias: str, *, several: bool) -> decision.Result:
+    """In LiteLLM's words."""
+    if several:
+        return decision.refuse(
+            403, "permission_error", f"Multiple teams found with alias '{alias}', so this JWT names none of them."
+        )
+    return decision.unauthenticated(f"Team with alias '{alias}' doesn't exist. Create it via `/team/new`.")
