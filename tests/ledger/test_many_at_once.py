@@ -229,6 +229,7 @@ async def test_an_end_user_that_is_blocked_while_its_idle_account_is_deleted_sta
         await ledger.budget("each", max_budget=100, budget_duration="1d")
         await ledger.settle((await ledger.admit(None, 1, end_user="7"))["reservation"], 1)
         ledger.now += 30 * periods.DAY
+        await ledger.settle((await ledger.admit(None, 1))["reservation"], 1)
         await connection.execute("SELECT pg_advisory_lock(1)")
 
         async def wait(task: asyncio.Task[Any], count: int) -> None:
@@ -246,7 +247,8 @@ async def test_an_end_user_that_is_blocked_while_its_idle_account_is_deleted_sta
         forgetting = asyncio.create_task(store.run(forget_end_users(store.dialect, ledger.policy, ledger.now)))
         await wait(forgetting, 2)
         await connection.execute("SELECT pg_advisory_unlock(1)")
-        await asyncio.gather(blocking, forgetting)
+        _, done = await asyncio.gather(blocking, forgetting)
+        assert (done["deleted"], done["after"]) == (0, "end_user:7")
         assert (await ledger.admit(None, 1, end_user="7"))["status"] == 403
     finally:
         await connection.close()

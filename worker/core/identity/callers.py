@@ -76,10 +76,9 @@ class Caller(NamedTuple):
     def aliases(self) -> dict[str, str]:
         """The models that the aliases of its teams stand for. Of an alias, the team that pays for it decides."""
         found: dict[str, str] = {}
-        if any(team.aliases != "{}" for team in self.teams):
-            for name in dict.fromkeys(name for team in self.teams for name in keys.aliases(team.aliases)):
-                target = keys.aliases(self._team(name).aliases).get(name)
-                if target is not None:
+        for before, team in enumerate(self.teams):
+            for name, target in keys.aliases(team.aliases).items():
+                if not any(keys.allows(other.names, name) for other in self.teams[:before]):
                     found[name] = target
         return found
 
