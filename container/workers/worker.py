@@ -27,7 +27,7 @@ from ..proxy.reload import Current
 from ..proxy.startup import accounting_of
 from ..routing.health import HealthBoard, SharedHealth
 from ..routing.router import Router
-from ..routing.shared_health import SharedCooldowns
+from ..routing.shared_cooldowns import SharedCooldowns
 from ..server.http import MAX_HEADER_BYTES
 from ..server.settings import Settings
 from .hub import Setup
