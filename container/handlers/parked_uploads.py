@@ -1,4 +1,7 @@
-"""A memory budget shared by uploads. Uploads queue, unread, while the budget is full."""
+"""Large requests from the edge, which are read and quoted here and wait until the ledger has admitted them (`Parking`).
+
+They share a memory budget (`MemoryBudget`). Uploads queue, unread, while it is full.
+"""
 
 import asyncio
 from collections import deque

@@ -1,4 +1,4 @@
-"""POST requests over pooled connections: how a connection is opened, the connection, its pool, and the client."""
+"""Requests over pooled connections: how a connection is opened, the connection, its pool, and the client."""
 
 import asyncio
 import select

@@ -1,4 +1,4 @@
-"""One HTTP request and its response.
+"""One HTTP request and its response, and what is noted of it on the way for log, traces and request log.
 
 Built on aiohttp's low-level server. It uses a third less CPU per request than the ASGI servers in bench/, and it
 cancels the handler when the client disconnects.

@@ -1,1 +1,1 @@
-"""Validated values: money, periods, tags and the kinds of key fields."""
+"""Values and how they are checked: money, periods, what a request claims, the fields of the admin API's objects."""
