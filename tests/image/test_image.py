@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .docker import BUILD_TIMEOUT, MASTER_KEY, SECRET, Container, DockerError, inspect, run_once
+from .docker import BUILD_TIMEOUT, MASTER_KEY, SECRET, Container, DockerError, docker, inspect, run_once
 
 pytestmark = pytest.mark.timeout(BUILD_TIMEOUT + 120)  # the first test builds
 LARGEST_MB = 475
@@ -66,6 +66,7 @@ def test_container_listens_on_ipv6(image: str) -> None:
 def test_port_and_host_from_the_environment(image: str, environment: dict[str, str], port: int) -> None:
     with Container(image, environment=environment, port=port) as proxy:
         proxy.health()
+        docker("exec", proxy.id, "litellm-router", "keys", "list")
 
 
 def test_health_check_fails_without_a_listener(image: str) -> None:
