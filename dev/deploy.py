@@ -25,7 +25,8 @@ EXAMPLE_KEY = "sk-1234"
 # Marks a version deployed with an image by the image's hash.
 TAG = "image-"
 CREDENTIALS = {
-    "CLOUDFLARE_API_TOKEN": "make one at dash.cloudflare.com/profile/api-tokens (template Edit Cloudflare Workers)",
+    "CLOUDFLARE_API_TOKEN": "make one at dash.cloudflare.com/profile/api-tokens "
+    "(template Edit Cloudflare Workers, and the permission Cloudchamber: Edit)",
     "CLOUDFLARE_ACCOUNT_ID": "the address of your dashboard ends in it: dash.cloudflare.com/<account id>",
 }
 GENERATE = f"export {MASTER_KEY}=sk-$(openssl rand -hex 32)"
