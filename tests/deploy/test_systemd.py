@@ -108,8 +108,13 @@ def test_the_unit_reads_litellms_usual_files_and_its_own_last():
     assert all(f"`{name.removeprefix('-')}`" in PAGE.text for name in files)
 
 
+def offered() -> list[str]:
+    """The variables that the env file offers, each commented out."""
+    return re.findall(r"(?m)^#([A-Z_]+)=$", (FOLDER / "litellm.env").read_text())
+
+
 def test_an_empty_environment_starts_on_loopback(proxy: StartProxy):
-    empty = dict.fromkeys(re.findall(r"(?m)^([A-Z_]+)=", (FOLDER / "litellm.env").read_text()), "")
+    empty = dict.fromkeys(offered(), "")
     gateway = proxy(FOLDER / "config.yaml", master_key=None, environment=empty)
     assert httpx.get(f"{gateway.url}/v1/models").status_code == 200
     answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=chat("gpt-4o-mini"))
@@ -130,7 +135,12 @@ def test_secrets_are_readable_only_by_their_owner(machine: Path):
 def test_every_variable_of_the_config_is_in_the_env_file():
     config = load(FOLDER / "config.yaml", {})
     needed = {name for d in config.deployments for need in d.needs for name in need.split("|")}
-    assert needed <= set(re.findall(r"(?m)^([A-Z_]+)=", (FOLDER / "litellm.env").read_text()))
+    assert needed <= set(offered())
+
+
+def test_the_env_file_as_installed_hides_nothing_of_the_other_two():
+    lines = (FOLDER / "litellm.env").read_text().splitlines()
+    assert all(line.startswith("#") or not line for line in lines)
 
 
 def test_the_installed_check_accepts_the_config(machine: Path, providers: FakeProvider):
