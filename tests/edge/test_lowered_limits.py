@@ -89,6 +89,7 @@ def test_who_leaves_while_waiting_costs_nothing(
             first = pool.submit(money.ask, key, max_tokens=100)
             provider.wait_for(lambda: provider.in_flight == 1, 20)
             leaves(money.edge, key, resets=True)
+            money.edge.wait_for_log("while it waited for a budget")
         assert first.result().status_code == 200
     assert money.ask(key, max_tokens=5).status_code == 200
     wait_for(lambda: money.info(key)["running_requests"], lambda count: count == 0)
