@@ -215,8 +215,6 @@ def _end_with_the_parent() -> None:
 def _run_proxy(words: Sequence[str]) -> None:
     if module := os.environ.get("IMPORT_IN_FORK"):  # what a test changes in the proxy
         importlib.import_module(module)
-    # Created at import, once per process.
-    importlib.reload(importlib.import_module("container.server.context"))
     sys.argv[1:] = words
     runpy.run_module("container", run_name="__main__", alter_sys=True)
 
