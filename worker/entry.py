@@ -7,7 +7,7 @@ from workers import WorkerEntrypoint
 
 from edge.app import handle
 from edge.objects.ledger import Ledger
-from edge.objects.proxy_container import ProxyContainer
+from edge.objects.own_container import ProxyContainer
 from edge.runtime import interpreter
 
 __all__ = ["Default", "Ledger", "ProxyContainer"]

@@ -51,7 +51,7 @@ def test_the_bundle_contains_only_the_workers_modules(made: tuple[bundle.Bundle,
     found, _ = made
     sources = {p.relative_to(ROOT / "worker").as_posix() for p in (ROOT / "worker").rglob("*.py")}
     assert found.own.keys() == sources | {f"dashboard/page/{name}" for name in dashboard.TYPES}
-    assert {"entry.py", "edge/objects/proxy_container.py", "catalog.py", "core/api/auth.py"} <= found.own.keys()
+    assert {"entry.py", "edge/objects/own_container.py", "catalog.py", "core/api/auth.py"} <= found.own.keys()
     bundle.check(Wrangler.installed(), found)
 
 

@@ -14,7 +14,7 @@ from container.server import context
 from tests.processes import ROOT
 from worker.core.ledger import key_admin, spend
 from worker.core.pricing import estimate, prices
-from worker.edge.container_life import lifecycle
+from worker.edge import container_life
 from worker.edge.objects import usage_drain
 
 KB, MB = 1024, 1024 * 1024
@@ -27,8 +27,8 @@ SAID = [
     ("reliability", f"more than {response.MAX_INTERIM} interim responses"),
     ("reliability", f"a plain response over {response.MAX_BODY_BYTES // MB} MB"),
     ("reliability", f"a shared cooldown lasts at most {health.MAX_COOLDOWN_SECONDS / 60:g} minutes"),
-    ("reliability", f"gets no answer; {lifecycle.SILENCE_LIMIT:g} s later the container is given up"),
-    ("reliability", f"after {WORDS[lifecycle.PAUSE_AFTER_FAILURE]} seconds the next request tries again"),
+    ("reliability", f"gets no answer; {container_life.SILENCE_LIMIT:g} s later the container is given up"),
+    ("reliability", f"after {WORDS[container_life.PAUSE_AFTER_FAILURE]} seconds the next request tries again"),
     ("reliability", f"silent bodies ({context.PATIENT.silence:g} s)"),
     ("reliability", f"bodies below {context.PATIENT.rate:g} bytes a second after a minute"),
     ("ledger", f"when the lease of {WORDS[accounting.LEASE_MS / 60_000]} minutes has run out"),

@@ -21,7 +21,7 @@ ECHO = {"model": "echo"}
 BEARER = {"authorization": f"Bearer {MASTER_KEY}"}
 START_TIMEOUT = 3
 WORKER = Path(__file__).parents[2] / "worker"
-LIFECYCLE = "edge/container_life/lifecycle.py"
+LIFECYCLE = "edge/container_life.py"
 PAUSE = 5.5  # the pause after a failed start, plus a margin
 
 

@@ -25,8 +25,7 @@ from core.protocol import GRANT_HEADER, MASTER, REQUEST_ID_HEADER, EdgeGrant
 
 from . import settings
 from .admission import Admission, BillableRequest, Presented
-from .container_life import lifecycle
-from .container_life import settings as container_settings
+from .container_life import longest_wake, read_limits
 from .forwarding import Client, Instances, container_request
 from .ledger_client import LedgerClient
 from .requests import candidates, instance_names, stand_in
@@ -82,7 +81,7 @@ class Edge:
         self._is_set = is_set
         self.models = models_on(CATALOG["models"], is_set)
         ledger_binding, others = (or_none(getattr(env, name, None)) for name in ("LEDGER", "PROXY_CONTAINER"))
-        limit = lifecycle.longest_wake(container_settings.read(read))
+        limit = longest_wake(read_limits(read))
         place = found.location_hint
         self._instances = Instances(ledger_binding, others, limit, place, stand_in(found.instances))
         self._ledger = ledger = LedgerClient(ledger_binding, place)

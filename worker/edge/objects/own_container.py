@@ -1,7 +1,11 @@
-"""A Durable Object's container: its life cycle, the requests sent to it, and the reports in its responses."""
+"""The container of a Durable Object: Cloudflare's API, the requests sent to it, the reports in its responses.
+
+Two classes of objects have one: the ledger (`ledger.py`) the first, and each `ProxyContainer` a further one.
+"""
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from pyodide.ffi import JsException, create_proxy
@@ -40,22 +44,91 @@ from core.protocol import (
 )
 
 from ..body import broke_off
-from ..container_life import settings
-from ..container_life.engine import CloudflareContainer, NeverConnected, never_connected
-from ..container_life.lifecycle import Lifecycle, NotServing
-from ..container_life.readiness import PROBE_TIMEOUT, Started, StoredRecord
-from ..ledger_client import LedgerUnavailable
+from ..container_life import PROBE_TIMEOUT, Lifecycle, NotServing, Started, StoredRecord, read_limits
+from ..ledger_client import LedgerClient, LedgerUnavailable
 from ..responses import error_response
-from ..runtime.javascript import bindings, error_text, js, js_headers, kept, or_none, variable
+from ..runtime import interpreter
+from ..runtime.javascript import bindings, error_text, js, js_headers, js_object, kept, or_none, unwrapped, variable
 from ..runtime.log import log
-from .usage_drain import Alarm, Drain, Failed, Ledger
+from .usage_drain import Alarm, Drain, Failed, Ledger, LedgerFailed
 
+# The image's default port.
+PORT = 4000
+READINESS = "http://container/health/readiness"
+# Seconds to wait for `monitor()` to return the exit code of a container that has ended.
+EXIT_CODE_TIMEOUT = 2.0
+_SIGTERM = 15
 _NONE_CONFIGURED = "no container is configured for this Durable Object"
 _PARK = f"http://container{PARK_PREFIX}/"
 _CONFIGURATION = f"http://container{CONFIGURATION_PATH}"
 _JOURNAL = f"http://container{JOURNAL_PATH}"
 # Seconds that a response may take beyond the time the poll is held.
 _SLACK = 10.0
+
+
+class NeverConnected(Exception):
+    """Nothing was listening in the container, so nothing of the request was sent."""
+
+
+class CloudflareContainer:
+    """`ctx.container` as an `Engine`."""
+
+    def __init__(self, container: Any) -> None:
+        self._container = container
+        self._fetch: Any = None  # the port's method; looking it up costs as much as calling it
+
+    @property
+    def running(self) -> bool:
+        return bool(self._container.running)
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        self._container.start(js_object({"enableInternet": True, "env": dict(environment)}))
+
+    async def ended(self) -> str:
+        # Only called after the container has ended: a pending monitor() keeps the object in memory.
+        try:
+            await asyncio.wait_for(self._container.monitor(), EXIT_CODE_TIMEOUT)
+        except TimeoutError:
+            return "it ended"
+        except JsException as error:
+            code = getattr(error, "exitCode", None)
+            if code is not None:
+                return f"it ended with exit code {code}"
+            return f"{error_text(error)} (no such image, no free instance, or the engine refused it)"
+        return "it ended with exit code 0"
+
+    async def probe(self, timeout: float) -> str | None:
+        signal = js.AbortSignal.timeout(int(timeout * 1000))
+        try:
+            response = await self.fetch(READINESS, signal=signal)
+            status = response.status
+            if response.body:
+                await response.body.cancel()
+        except JsException as error:
+            return error_text(error)
+        return None if status == 200 else f"its /health/readiness answered {status}"
+
+    def fetch(self, request: Any, **init: Any) -> Any:
+        """Returns a promise of the container's response to a JS Request or URL."""
+        if self._fetch is None:
+            self._fetch = self._container.getTcpPort(PORT).fetch
+        return self._fetch(request, **init)
+
+    async def destroy(self) -> None:
+        await self._container.destroy()
+
+    def terminate(self) -> None:
+        self._container.signal(_SIGTERM)
+
+    async def set_inactivity_timeout(self, seconds: float) -> None:
+        if hasattr(self._container, "setInactivityTimeout"):
+            await self._container.setInactivityTimeout(int(seconds * 1000))
+
+
+def never_connected(error: JsException) -> bool:
+    """Whether a request failed before any of it was sent, because nothing was listening."""
+    text = error_text(error)
+    return "is not listening" in text or "is not running" in text
 
 
 class LedgerEnd(Ledger, Protocol):
@@ -88,7 +161,7 @@ class OwnContainer:
 
     def __init__(self, container: Any, storage: Any, ledger: LedgerEnd, alarm: Alarm) -> None:
         env = bindings()
-        limits = settings.read(lambda name: variable(env, name))
+        limits = read_limits(lambda name: variable(env, name))
         for problem in limits.problems:
             log("warning", "setting_ignored", reason=problem)
         self._engine = CloudflareContainer(container)
@@ -405,3 +478,62 @@ def _with_grant(response: Any, admitted: Admitted | None) -> Any:
     copy.headers.set(GRANT_HEADER, admitted.grant(None).encode())
     copy.headers.set(INSTANCE_HEADER, admitted.instance)
     return copy
+
+
+class ProxyContainer(ContainerObject):
+    """An object named proxy-1, proxy-2, …, each with a container. The first container belongs to the ledger object."""
+
+    def __init__(self, ctx: Any, env: Any) -> None:
+        super().__init__(ctx, env)
+        container = or_none(ctx.container)
+        self._own = None
+        if container is not None:
+            storage = unwrapped(ctx.storage)
+            ledger = LedgerObject(LedgerClient(or_none(getattr(bindings(), "LEDGER", None))))
+            self._own = OwnContainer(container, storage, ledger, StorageAlarm(storage))
+
+    async def alarm(self, *_: Any) -> None:
+        """Runs while there may be something to fetch from the container."""
+        if self._own is not None:
+            await self._own.drain.alarm()
+
+    @interpreter.direct
+    async def fetch(self, request: Any, *_: Any) -> Any:
+        """Returns the container's response unchanged, or a 503. With NO_INSTANCE_HEADER, nothing was sent."""
+        incoming = interpreter.js_request(request)
+        return await self._answer(incoming, self._configuration(incoming.headers))
+
+
+class LedgerObject:
+    """The ledger object as a `usage_drain.Ledger`."""
+
+    def __init__(self, client: LedgerClient) -> None:
+        self._client = client
+
+    async def report(self, instance: str, reports: list[list[Any]], renew: list[str]) -> None:
+        await self._call("report", {"instance": instance, "reports": reports, "renew": renew})
+
+    async def ended(self, instance: str) -> None:
+        await self._call("ended", {"instance": instance})
+
+    async def bind(self, id: str, instance: str) -> None:
+        await self._client.call("bind", {"id": id, "instance": instance})
+
+    async def _call(self, method: str, fields: dict[str, Any]) -> None:
+        try:
+            await self._client.call(method, fields)
+        except LedgerUnavailable as error:
+            raise LedgerFailed(str(error)) from None
+
+
+class StorageAlarm:
+    """The object's only alarm. `storage`: `ctx.storage`."""
+
+    def __init__(self, storage: Any) -> None:
+        self._storage = storage
+
+    def set(self, seconds: float) -> None:
+        self._storage.setAlarm(int((time.time() + seconds) * 1000))
+
+    def delete(self) -> None:
+        self._storage.deleteAlarm()

@@ -1,22 +1,31 @@
-"""Wakes a container on behalf of all requests that need it.
+"""A container's life cycle: one start for all waiting requests, recovery after a restart, replacement on failure.
 
     life = Lifecycle(engine, record, environment, at_start, limits, log)
     token = await life.ready()          # wakes the container if necessary; raises NotServing
 
 The first request starts the work and later ones join it. The work is a task of the object, so it continues when any
-request is canceled.
+request is canceled. All of it is plain Python; `objects/own_container.py` has the `Engine` of Cloudflare.
 """
 
 import asyncio
+import json
+import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
 
 from core.configuration import TOKEN_VARIABLE, fingerprint
 
-from .readiness import PROBE_TIMEOUT, Engine, Record, Started, until_ready
-from .settings import Limits
-
+START_TIMEOUT = 120.0
+SLEEP_AFTER = 600.0
+# A rollout allows fifteen minutes after SIGTERM:
+# https://developers.cloudflare.com/containers/platform-details/rollouts/
+SHUTDOWN_GRACE = 870.0
+# The maximum seconds for one probe.
+PROBE_TIMEOUT = 5.0
+# Seconds between two probes. The first waits are short, because a container is ready in about one second.
+FIRST_WAIT, LONGEST_WAIT, WAIT_FACTOR = 0.05, 1.0, 1.5
 # Seconds. After a failed start the same error is returned for this long before the next attempt, so that a container
 # that crashes immediately is not started for every request.
 PAUSE_AFTER_FAILURE = 5.0
@@ -26,8 +35,128 @@ SILENCE_LIMIT = 10.0
 RETIRE_SLACK = 10.0
 RETIRE_POLL = 0.05
 DESTROY_TIMEOUT = 10.0
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
+# Of the record in the storage.
+_KEY = "started"
 
 Log = Callable[..., None]
+
+
+class Limits(NamedTuple):
+    """Limits in seconds. `problems`: messages about invalid variables, for the log."""
+
+    start_timeout: float = START_TIMEOUT
+    sleep_after: float = SLEEP_AFTER
+    shutdown_grace: float = SHUTDOWN_GRACE
+    problems: tuple[str, ...] = ()
+
+
+def parse_duration(text: str) -> float | None:
+    """Parses `"90"`, `"90s"`, `"10m"` or `"1.5h"` into seconds; None if invalid or not positive."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    value = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    return value if value > 0 else None
+
+
+def read_limits(variable: Callable[[str], str | None]) -> Limits:
+    """Returns the limits set by CONTAINER_START_TIMEOUT, CONTAINER_SLEEP_AFTER and SHUTDOWN_GRACE, or the defaults."""
+    problems: list[str] = []
+
+    def duration(name: str, default: float) -> float:
+        text = variable(name)
+        if not text:
+            return default
+        value = parse_duration(text)
+        if value is None:
+            problems.append(f"{name} is {text!r}, which is not a duration such as 90s or 10m; using {default:g}s.")
+            return default
+        return value
+
+    start_timeout = duration("CONTAINER_START_TIMEOUT", START_TIMEOUT)
+    sleep_after = duration("CONTAINER_SLEEP_AFTER", SLEEP_AFTER)
+    shutdown_grace = duration("SHUTDOWN_GRACE", SHUTDOWN_GRACE)
+    return Limits(start_timeout, sleep_after, shutdown_grace, tuple(problems))
+
+
+class Started(NamedTuple):
+    """State that outlives the object: the container's token, start time (Unix) and environment fingerprint."""
+
+    token: str
+    at: float
+    fingerprint: str
+
+
+class Record(Protocol):
+    """Durable storage for the last start."""
+
+    def load(self) -> Started | None: ...
+
+    def save(self, started: Started) -> None: ...
+
+
+class StoredRecord:
+    """`storage`: the object's `ctx.storage`. Its key-value API is synchronous on SQLite."""
+
+    def __init__(self, storage: Any) -> None:
+        self._storage = storage
+
+    def load(self) -> Started | None:
+        text = self._storage.kv.get(_KEY)
+        return Started(**json.loads(text)) if isinstance(text, str) else None
+
+    def save(self, started: Started) -> None:
+        self._storage.kv.put(_KEY, json.dumps(started._asdict()))
+
+
+class Engine(Protocol):
+    """A Durable Object's container."""
+
+    @property
+    def running(self) -> bool: ...
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Starts the container. A failure shows later as not `running`, or is raised immediately."""
+
+    async def ended(self) -> str:
+        """Returns why the container is not running. Returns promptly once `running` is false."""
+        ...
+
+    async def probe(self, timeout: float) -> str | None:
+        """Checks readiness. Returns None if the container serves, else the failure. Does not raise."""
+        ...
+
+    async def destroy(self) -> None: ...
+
+    def terminate(self) -> None:
+        """Sends SIGTERM: the container accepts nothing new and ends when its requests have finished."""
+        ...
+
+    async def set_inactivity_timeout(self, seconds: float) -> None: ...
+
+
+def waits() -> Iterator[float]:
+    """Yields the seconds between probes, endlessly."""
+    wait = FIRST_WAIT
+    while True:
+        yield wait
+        wait = min(wait * WAIT_FACTOR, LONGEST_WAIT)
+
+
+async def until_ready(engine: Engine, limit: float) -> str | None:
+    """Returns None once the container serves, or the reason if it has ended or is not ready after `limit` seconds."""
+    deadline = time.monotonic() + limit
+    for wait in waits():
+        if not engine.running:
+            return await engine.ended()
+        answer = await engine.probe(max(0.05, min(PROBE_TIMEOUT, deadline - time.monotonic())))
+        if answer is None:
+            return None
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return f"it did not get ready within {limit:g} seconds ({answer})"
+        await asyncio.sleep(min(wait, left))
+    raise AssertionError("waits() is endless")
 
 
 class NotServing(Exception):
