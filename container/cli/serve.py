@@ -20,7 +20,7 @@ from ..proxy.process import Running, announce, close, cores, say_listening, trac
 from ..proxy.reload import Reloading
 from ..proxy.startup import accounting_of, declared, open_ledger, reasons_not_to_serve, warn_of_prices
 from ..routing.router import Router
-from ..routing.shared_cooldowns import SharedCooldowns
+from ..routing.shared_health import SharedCooldowns
 from ..server.auth import count_failed_keys
 from ..server.http import MAX_HEADER_BYTES, listen
 from ..server.settings import AUTO, Settings

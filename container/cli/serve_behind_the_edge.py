@@ -20,7 +20,7 @@ from ..proxy.configurations import Configurations
 from ..proxy.gateway import Gateway, router_for
 from ..proxy.process import Running, announce, calm_garbage_collector, close, say_listening, tracing_of
 from ..proxy.startup import reasons_not_to_serve
-from ..routing.shared_cooldowns import SharedCooldowns
+from ..routing.shared_health import SharedCooldowns
 from ..server.auth import Authenticator, count_failed_keys
 from ..server.http import MAX_HEADER_BYTES_OF_THE_EDGE
 from ..server.settings import Settings

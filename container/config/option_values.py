@@ -24,7 +24,7 @@ RETRY_POLICY_CLASSES = (
     "RateLimitErrorRetries",
     "InternalServerErrorRetries",
 )
-# The failure kinds (container/routing/outcome.py) behind each name in `allowed_fails_policy`.
+# The failure kinds (container/routing/health.py) behind each name in `allowed_fails_policy`.
 FAILS_POLICY_CLASSES = {
     "AuthenticationErrorAllowedFails": ("authentication",),
     "TimeoutErrorAllowedFails": ("timeout",),
@@ -116,7 +116,7 @@ def retry_policy(document: Document, path: KeyPath, value: Any) -> dict[str, int
 
 
 def fails_policy(document: Document, path: KeyPath, value: Any) -> dict[str, int]:
-    """The number of failures allowed per minute, by failure kind (container/routing/outcome.py)."""
+    """The number of failures allowed per minute, by failure kind (container/routing/health.py)."""
     if not isinstance(value, dict):
         document.report("warning", path, f"{_NO_POLICY}, and is not used.")
         return {}

@@ -14,7 +14,7 @@ from ..config.providers import split_route
 from ..engine.supervisor import Engine
 from ..request import engine_body
 from ..request.completion import Completion, Conversation
-from ..routing.outcome import Outcome
+from ..routing.health import Outcome
 from .responses import Note, Responses
 from .shared import failure, fit, prepare
 from .shared.answer import Events, Plain, plain

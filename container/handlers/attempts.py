@@ -28,7 +28,7 @@ from ..http_client.proxies import Proxies
 from ..http_client.request import BadBody, CannotConnect, ConnectTimeout, HttpError, ProxyFailed, Silent
 from ..http_client.response import Response
 from ..request.completion import Completion
-from ..routing.outcome import Outcome
+from ..routing.health import Outcome
 from ..routing.router import Pause, Plan, Router, RouteRequest, Step, Target, Try
 
 Failed = list[tuple[Try, Outcome]]

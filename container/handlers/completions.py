@@ -14,7 +14,7 @@ from ..formats.shared import prepare
 from ..formats.shared.answer import Answer, Plain
 from ..observability import metrics
 from ..request.completion import Completion
-from ..routing.outcome import OK, Outcome
+from ..routing.health import OK, Outcome
 from ..routing.router import Router, Try
 from ..server.context import RequestContext
 from .attempts import Upstream, drive, refusal

@@ -24,7 +24,7 @@ from ..http_client.proxies import Proxies
 from ..http_client.request import HttpError, ProxyFailed
 from ..http_client.response import Response
 from ..request.engine_body import FormBody, JsonBody
-from ..routing.outcome import OK, Outcome
+from ..routing.health import OK, Outcome
 from ..routing.router import Router, Try
 from ..server.context import RequestContext
 from .attempts import drive, read_error, refusal

@@ -14,7 +14,7 @@ from worker.core.pricing.usage import usage
 from worker.core.values.money import NANO
 
 from ..observability import log, metrics
-from ..routing.outcome import UNHEALTHY, Outcome
+from ..routing.health import UNHEALTHY, Outcome
 from ..routing.router import Try
 from ..server.context import Attempted, RequestContext
 

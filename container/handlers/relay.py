@@ -15,7 +15,7 @@ from ..accounting.reservation import AnyReservation, Transcript
 from ..formats import responses
 from ..formats.shared.answer import Plain, Stream, StreamBroken
 from ..formats.shared.events import data_of, split
-from ..routing.outcome import Outcome
+from ..routing.health import Outcome
 from ..routing.router import Try
 from ..server.context import RequestContext
 

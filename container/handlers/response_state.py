@@ -50,7 +50,7 @@ from ..request.stored_input import (
     previous_not_found,
     without_references,
 )
-from ..routing.outcome import Outcome
+from ..routing.health import Outcome
 from ..routing.router import Router, Target, Try
 from ..server.context import ANONYMOUS, RequestContext
 

@@ -20,7 +20,7 @@ from ..http_client.client import Client
 from ..http_client.proxies import Proxies
 from ..http_client.request import HttpError
 from ..request.stored_input import KEPT, SealedId, group_of, response_not_found
-from ..routing.outcome import Outcome
+from ..routing.health import Outcome
 from ..routing.router import Target, Try
 from ..server.context import RequestContext
 from .attempts import Deadline, model_off, read_error, refusal

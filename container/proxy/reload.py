@@ -17,7 +17,7 @@ from ..engine.configuration import same_engine
 from ..engine.supervisor import Engine, EngineUnavailable
 from ..observability import log
 from ..routing.router import Router
-from ..routing.shared_cooldowns import SharedCooldowns
+from ..routing.shared_health import SharedCooldowns
 from ..server.settings import Settings
 from .gateway import Gateway, router_for
 from .startup import reasons_not_to_serve, reasons_to_keep

@@ -1,18 +1,74 @@
-"""The state of each deployment: failures, cooldown, requests in flight, latency and usage in the current minute.
+"""The outcome of an attempt, and what outcomes say about the health of a deployment: failures, cooldown, requests in
+flight, latency and usage in the current minute.
 
-A process alone keeps it in attributes (`LocalHealth`), several workers in memory that they share (`SharedHealth`).
-Times are seconds on the router's clock; of several workers it is the monotonic clock, which all processes of a machine
-share.
+A process alone keeps the state of a deployment in attributes (`LocalHealth`), several workers in memory that they share
+(`SharedHealth` in shared_health.py). Times are seconds on the router's clock; of several workers it is the monotonic
+clock, which all processes of a machine share.
 """
 
-import mmap
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
-from ..observability.process_lock import ProcessLock
-from .outcome import COUNTED, UNHEALTHY, Outcome
+Kind = Literal[
+    "ok",
+    "caller",  # the request is invalid; every deployment would refuse it
+    "unsupported",  # the request has a field that this deployment does not support
+    "context_window",  # too long for this model
+    "content_policy",  # refused by the provider's filter
+    "rate_limit",
+    "authentication",  # our key or configuration is wrong; another deployment may work
+    "not_found",
+    "timeout",
+    "connection",
+    "server",  # 5xx, or an invalid response
+]
+
+# Only these are worth retrying on the same deployment.
+TRANSIENT: frozenset[Kind] = frozenset({"rate_limit", "connection", "server"})
+# Failures that count against a deployment's health.
+UNHEALTHY: frozenset[Kind] = frozenset({"rate_limit", "authentication", "not_found", "timeout", "connection", "server"})
+# Of those, failures that start a cooldown only after several; one of any other kind does.
+COUNTED: frozenset[Kind] = frozenset({"timeout", "connection", "server"})
+
+
+class Outcome(NamedTuple):
+    """The result of an attempt.
+
+    status           the provider's status, 0 without one
+    message          safe to show to the client
+    retry_after      seconds, as requested by the provider
+    code, param      the provider's own, for invalid requests
+    headers          the provider's headers that may reach the client
+    final            no other deployment can take over: the client has part of the response, or has run out of time
+    client_timeout   the client's own timeout has passed, which says nothing about the deployment
+    unread           the provider reported success but its response could not be read, so it may charge for it
+    blameless        the failure may be due to this request, so it does not count against the deployment
+    latency          seconds: to the first token of a stream, else per output token
+    tokens           total tokens used
+    """
+
+    kind: Kind
+    status: int = 0
+    message: str = ""
+    retry_after: float | None = None
+    code: str | None = None
+    param: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    final: bool = False
+    client_timeout: bool = False
+    unread: bool = False
+    blameless: bool = False
+    latency: float | None = None
+    tokens: int = 0
+
+    @property
+    def ok(self) -> bool:
+        return self.kind == "ok"
+
+
+OK = Outcome("ok", 200)
+
 
 WINDOW_SECONDS = 60.0
 MAX_COOLDOWN_SECONDS = 300.0
@@ -27,7 +83,7 @@ class Most(NamedTuple):
     tokens: int | None = None
 
 
-_UNLIMITED = Most()
+UNLIMITED = Most()
 
 
 class Tolerance(NamedTuple):
@@ -75,7 +131,7 @@ class Health(Protocol):
         """Whether it is cooling down or being probed by another request."""
         ...
 
-    def began(self, now: float, tokens: int, most: Most = _UNLIMITED) -> bool:
+    def began(self, now: float, tokens: int, most: Most = UNLIMITED) -> bool:
         """Record the start of a request of about `tokens` tokens. Return False if another process has just taken the
         last place."""
         ...
@@ -130,11 +186,11 @@ def shown(health: Health, now: float, ttl: float) -> dict[str, Any]:
     }
 
 
-def _is_counted(outcome: Outcome) -> bool:
+def counts_against(outcome: Outcome) -> bool:
     return outcome.kind in UNHEALTHY and not outcome.client_timeout and not outcome.blameless
 
 
-def _pause(outcome: Outcome, failures: int, strikes: int, tolerance: Tolerance) -> float | None:
+def pause_after(outcome: Outcome, failures: int, strikes: int, tolerance: Tolerance) -> float | None:
     """Return the seconds of the cooldown that a failure starts, None if it starts none.
 
     A deployment cools down at once if the provider asks for it, if a retry is pointless, or if a probe fails.
@@ -180,7 +236,7 @@ class LocalHealth:
     def resting(self, now: float) -> bool:
         return now < self.cooling_until or (self.strikes > 0 and self.probing)
 
-    def began(self, now: float, tokens: int, most: Most = _UNLIMITED) -> bool:
+    def began(self, now: float, tokens: int, most: Most = UNLIMITED) -> bool:
         self.turn_minute(now)
         self.in_flight += 1
         self.requests += 1
@@ -205,13 +261,13 @@ class LocalHealth:
         self.strikes = 0
 
     def failed(self, outcome: Outcome, now: float, tolerance: Tolerance) -> None:
-        if not _is_counted(outcome):
+        if not counts_against(outcome):
             return
         self.failures.append(now)
         while self.failures[0] <= now - WINDOW_SECONDS:
             self.failures.popleft()
         strikes = self.strikes
-        pause = _pause(outcome, len(self.failures), strikes, tolerance)
+        pause = pause_after(outcome, len(self.failures), strikes, tolerance)
         if pause is not None:
             self.cooldowns += 1
             self.cool_until(now + pause, now)
@@ -239,211 +295,3 @@ class LocalHealth:
         if minute != self.minute:
             self.minute = minute
             self.requests = self.tokens = 0
-
-
-# The failures that are remembered. Where a config allows more in a minute, their number starts no cooldown.
-MOST_FAILURES = 1024
-# Numbers of a deployment that belong to no worker. `_TROUBLED`: 1 if any of them is not 0, so that a healthy deployment
-# costs one look.
-_TROUBLED, _COOLING_UNTIL, _STRIKES, _STRUCK_AT, _PROBED_BY, _FAILURES, _FAILED = range(7)
-_SHARED = _FAILED + MOST_FAILURES
-# Numbers of a deployment that only one worker writes.
-_IN_FLIGHT, _MINUTE, _REQUESTS, _TOKENS, _COOLDOWNS, _LATENCIES = range(6)
-# A count, then times and seconds in turn.
-_SAMPLES = 1 + 2 * LATENCY_SAMPLES
-_FIRST_TOKENS = _LATENCIES + _SAMPLES
-_ROW = _FIRST_TOKENS + _SAMPLES
-
-
-class HealthBoard:
-    """The state of deployments in memory that several workers share.
-
-    Each worker has a row per deployment that only it writes, so a request costs no lock. The sum of the rows counts.
-    What has to be decided by one worker at a time is decided under a lock: the last place of a deployment with a limit,
-    and everything around failures and cooldowns, which are rare. All numbers are doubles, which a processor reads and
-    writes whole.
-
-    `workers` have rows for `slots` deployments. Make it before the workers are forked. Untouched memory is free.
-    """
-
-    def __init__(self, workers: int, slots: int) -> None:
-        self.workers = workers
-        self.slots = slots
-        self._size = _SHARED + workers * _ROW
-        self._numbers = memoryview(mmap.mmap(-1, slots * self._size * 8)).cast("d")
-        self.lock = ProcessLock()
-
-    def shared(self, slot: int) -> "memoryview[float]":
-        """Return the numbers of a deployment that belong to no worker."""
-        at = slot * self._size
-        return self._numbers[at : at + _SHARED]
-
-    def row(self, slot: int, worker: int) -> "memoryview[float]":
-        at = slot * self._size + _SHARED + worker * _ROW
-        return self._numbers[at : at + _ROW]
-
-    def clear(self, slot: int) -> None:
-        """Prepare a slot for another deployment."""
-        at = slot * self._size
-        self._numbers[at : at + self._size] = memoryview(bytes(self._size * 8)).cast("d")
-
-    def left(self, worker: int, slots: Iterable[int]) -> None:
-        """End the requests of a worker that has died. What it sent in this minute counts on: the provider counts it."""
-        with self.lock:
-            for slot in slots:
-                self.row(slot, worker)[_IN_FLIGHT] = 0.0
-                shared = self.shared(slot)
-                if shared[_PROBED_BY] == worker + 1:
-                    shared[_PROBED_BY] = 0.0
-
-
-class SharedHealth:
-    """One worker's view of a deployment on the board, over all workers."""
-
-    __slots__ = ("_id", "_lock", "_minute", "_minute_ends", "_own", "_rows", "_shared")
-
-    def __init__(self, board: HealthBoard, slot: int, worker: int) -> None:
-        self._lock = board.lock
-        self._id = worker + 1
-        self._shared = board.shared(slot)
-        self._rows = [board.row(slot, one) for one in range(board.workers)]
-        self._own = self._rows[worker]
-        self._minute = 0
-        self._minute_ends = 0.0
-
-    @property
-    def in_flight(self) -> int:
-        return int(sum(row[_IN_FLIGHT] for row in self._rows))
-
-    @property
-    def cooldowns(self) -> int:
-        return int(sum(row[_COOLDOWNS] for row in self._rows))
-
-    @property
-    def requests(self) -> int:
-        return self._this_minute(_REQUESTS)
-
-    @property
-    def tokens(self) -> int:
-        return self._this_minute(_TOKENS)
-
-    @property
-    def cooling_until(self) -> float:
-        return self._shared[_COOLING_UNTIL]
-
-    def resting(self, now: float) -> bool:
-        shared = self._shared
-        if not shared[_TROUBLED]:
-            return False
-        return now < shared[_COOLING_UNTIL] or (shared[_STRIKES] > 0 and shared[_PROBED_BY] != 0)
-
-    def began(self, now: float, tokens: int, most: Most = _UNLIMITED) -> bool:
-        if now >= self._minute_ends:
-            self.turn_minute(now)
-        shared = self._shared
-        if most == _UNLIMITED and not shared[_TROUBLED]:
-            self._count(tokens)
-            return True
-        was_resting = self.resting(now)  # then it is the last resort, and its state does not matter
-        with self._lock:
-            if not was_resting and self.resting(now):
-                return False
-            if most.parallel is not None and self.in_flight >= most.parallel:
-                return False
-            if most.requests is not None and self.requests + 1 > most.requests:
-                return False
-            if most.tokens is not None and self.tokens + tokens > most.tokens:
-                return False
-            self._count(tokens)
-            if shared[_STRIKES]:
-                shared[_PROBED_BY] = self._id
-        return True
-
-    def ended(self) -> None:
-        self._own[_IN_FLIGHT] -= 1
-        shared = self._shared
-        if shared[_TROUBLED] and shared[_PROBED_BY]:
-            with self._lock:
-                shared[_PROBED_BY] = 0.0
-
-    def used(self, now: float, tokens: int) -> None:
-        if now >= self._minute_ends:
-            self.turn_minute(now)
-        own = self._own
-        own[_TOKENS] = max(0.0, own[_TOKENS] + tokens)
-
-    def took(self, now: float, latency: float, *, stream: bool) -> None:
-        own, at = self._own, _FIRST_TOKENS if stream else _LATENCIES
-        count = int(own[at])
-        sample = at + 1 + 2 * (count % LATENCY_SAMPLES)
-        own[sample] = now
-        own[sample + 1] = latency
-        own[at] = count + 1
-
-    def succeeded(self) -> None:
-        shared = self._shared
-        if shared[_TROUBLED]:
-            with self._lock:
-                for field in (_FAILURES, _STRIKES, _COOLING_UNTIL, _PROBED_BY, _TROUBLED):
-                    shared[field] = 0.0
-
-    def failed(self, outcome: Outcome, now: float, tolerance: Tolerance) -> None:
-        if not _is_counted(outcome):
-            return
-        shared = self._shared
-        with self._lock:
-            count = int(shared[_FAILURES])
-            shared[_TROUBLED] = 1.0
-            shared[_FAILED + count % MOST_FAILURES] = now
-            shared[_FAILURES] = count + 1
-            strikes = int(shared[_STRIKES])
-            pause = _pause(outcome, self.recent_failures(now), strikes, tolerance)
-            if pause is not None:
-                self._own[_COOLDOWNS] += 1
-                self.cool_until(now + pause, now)
-                shared[_STRIKES] = strikes + 1
-
-    def cool_until(self, when: float, now: float) -> None:
-        shared = self._shared
-        with self._lock:
-            shared[_TROUBLED] = 1.0
-            shared[_COOLING_UNTIL] = max(shared[_COOLING_UNTIL], when)
-            if not shared[_STRIKES]:
-                shared[_STRUCK_AT] = now
-                shared[_STRIKES] = 1.0
-
-    def recent_failures(self, now: float) -> int:
-        known = min(int(self._shared[_FAILURES]), MOST_FAILURES)
-        return sum(when > now - WINDOW_SECONDS for when in self._shared[_FAILED : _FAILED + known])
-
-    def ailing(self, now: float) -> int:
-        shared = self._shared
-        return int(now - shared[_STRUCK_AT]) if shared[_TROUBLED] and shared[_STRIKES] else 0
-
-    def latency(self, now: float, ttl: float, *, stream: bool) -> float | None:
-        found = []
-        for row in self._rows:
-            at = _FIRST_TOKENS if stream else _LATENCIES
-            for sample in range(at + 1, at + 1 + 2 * min(int(row[at]), LATENCY_SAMPLES), 2):
-                if row[sample] > now - ttl:
-                    found.append(row[sample + 1])
-        return sum(found) / len(found) if found else None
-
-    def turn_minute(self, now: float) -> None:
-        if now < self._minute_ends:
-            return
-        minute = self._minute = int(now // 60)
-        self._minute_ends = (minute + 1) * 60.0
-        own = self._own
-        if own[_MINUTE] != minute:
-            own[_REQUESTS] = own[_TOKENS] = 0.0
-            own[_MINUTE] = minute
-
-    def _count(self, tokens: int) -> None:
-        own = self._own
-        own[_IN_FLIGHT] += 1
-        own[_REQUESTS] += 1
-        own[_TOKENS] += tokens
-
-    def _this_minute(self, field: int) -> int:
-        return int(sum(row[field] for row in self._rows if row[_MINUTE] == self._minute))

@@ -19,8 +19,7 @@ from typing import Any, NamedTuple
 from ..config.deployment import Deployment
 from ..config.load import Config
 from ..config.options import Options
-from .health import MAX_COOLDOWN_SECONDS, Health, LocalHealth, Most, Tolerance, shown
-from .outcome import COUNTED, TRANSIENT, Outcome
+from .health import COUNTED, MAX_COOLDOWN_SECONDS, TRANSIENT, Health, LocalHealth, Most, Outcome, Tolerance, shown
 
 
 class Target(NamedTuple):

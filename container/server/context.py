@@ -25,7 +25,7 @@ from worker.core.ledger.settle import Report
 from worker.core.protocol import MASTER, EdgeGrant
 
 from ..request.engine_body import ParsedRequest
-from ..routing.outcome import Outcome
+from ..routing.health import Outcome
 from ..routing.router import Try
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from ..proxy.gateway import router_for
 from ..proxy.process import Watchdog, announce, calm_garbage_collector
 from ..proxy.reload import ConfigWatch, engine_for, read_again
 from ..proxy.startup import declared, open_ledger, warn_of_prices
-from ..routing.health import HealthBoard
+from ..routing.shared_health import HealthBoard
 from ..server.auth import count_failed_keys
 from ..server.settings import Settings
 from .link import Answer, Link, LinkLost, connect, from_a_worker

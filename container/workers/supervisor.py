@@ -19,7 +19,7 @@ from ..config.load import Config
 from ..observability import log
 from ..proxy.process import EXIT_CODE, announce, calm_garbage_collector, say_listening
 from ..request.stored_input import secret_of_this_process
-from ..routing.health import HealthBoard
+from ..routing.shared_health import HealthBoard
 from ..server.http import shared_out
 from ..server.settings import Settings
 from .hub import NUMBER, Hub, keep

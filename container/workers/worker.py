@@ -25,9 +25,8 @@ from ..proxy.gateway import Gateway, router_for
 from ..proxy.process import Running, close, tracing_of
 from ..proxy.reload import Current
 from ..proxy.startup import accounting_of
-from ..routing.health import HealthBoard, SharedHealth
 from ..routing.router import Router
-from ..routing.shared_cooldowns import SharedCooldowns
+from ..routing.shared_health import HealthBoard, SharedCooldowns, SharedHealth
 from ..server.http import MAX_HEADER_BYTES
 from ..server.settings import Settings
 from .hub import Setup

@@ -6,7 +6,7 @@ from typing import Any
 from container.config.deployment import Deployment
 from container.config.load import Config
 from container.config.options import Options
-from container.routing.outcome import OK, Outcome
+from container.routing.health import OK, Outcome
 from container.routing.router import Pause, Router, RouteRequest, Try
 
 SERVER_ERROR = Outcome("server", 500, "boom")

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from container.routing.outcome import OK, Outcome
+from container.routing.health import OK, Outcome
 from container.routing.router import Router, RouteRequest, Try
 
 from .support import RATE_LIMIT, SERVER_ERROR, UNSUPPORTED, Clock, config, deployment, run

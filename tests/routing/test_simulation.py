@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from container.routing.outcome import OK, Outcome
+from container.routing.health import OK, Outcome
 from container.routing.router import STRATEGIES, Pause, Plan, Router, RouteRequest, Try
 
 from .support import Clock, config, deployment

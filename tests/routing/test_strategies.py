@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 
-from container.routing.outcome import OK, Outcome
+from container.routing.health import OK, Outcome
 from container.routing.router import Router, RouteRequest
 
 from .support import Clock, config, deployment, run

@@ -18,7 +18,7 @@ from container.config.deployment import Deployment
 from container.config.observability import Sampler
 from container.records import traces
 from container.records.traces import Finished, Trace, context, spans
-from container.routing.outcome import Outcome
+from container.routing.health import Outcome
 from container.routing.router import Target, Try
 
 REQUESTS, BATCH, ROUNDS = 5_000, 256, 5

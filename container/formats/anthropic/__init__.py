@@ -5,7 +5,7 @@ from typing import Any
 
 from ...config.deployment import Deployment, lowest_limit
 from ...request.completion import Completion, encode
-from ...routing.outcome import Outcome
+from ...routing.health import Outcome
 from ..shared import failure, prepare
 from ..shared.answer import Plain
 from ..shared.capabilities import capabilities

@@ -11,7 +11,7 @@ import orjson
 
 from worker.core.pricing.usage import count
 
-from ...routing.outcome import Outcome
+from ...routing.health import Outcome
 from ..shared import failure
 from ..shared.answer import UNEXPECTED, UNREADABLE, Plain, json_object
 from ..shared.events import DONE, TranslatedStream

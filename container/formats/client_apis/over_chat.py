@@ -7,7 +7,7 @@ import orjson
 
 from ...config.deployment import Deployment
 from ...request.completion import Completion
-from ...routing.outcome import Outcome
+from ...routing.health import Outcome
 from ..shared import mock
 from ..shared.answer import UNEXPECTED, UNREADABLE, Answer, Events, Plain, Stream
 from ..shared.events import EventStream, Reader

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from ...config.deployment import Deployment
 from ...request.completion import Completion, encode
-from ...routing.outcome import Outcome
+from ...routing.health import Outcome
 from ..shared import prepare
 from ..shared.answer import Events, Plain
 from ..shared.capabilities import capabilities

@@ -9,7 +9,7 @@ from ...config.deployment import Deployment
 from ...config.providers import split_route
 from ...request.completion import Completion, encode
 from ...request.responses import ENCRYPTED_REASONING
-from ...routing.outcome import Outcome
+from ...routing.health import Outcome
 from ..shared import failure, fit, prepare
 from ..shared.answer import Plain
 from ..shared.capabilities import MAX_TOKENS, Served, capabilities, gives_reasoning, streams_responses

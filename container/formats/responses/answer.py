@@ -13,7 +13,7 @@ import orjson
 
 from worker.core.pricing.usage import runs_of_items
 
-from ...routing.outcome import Outcome
+from ...routing.health import Outcome
 from ..shared import failure
 from ..shared.answer import UNEXPECTED, UNREADABLE, Plain, json_object
 from ..shared.events import DONE, TranslatedStream

@@ -12,7 +12,7 @@ import orjson
 
 from worker.core.pricing.usage import with_details
 
-from ...routing.outcome import Outcome
+from ...routing.health import Outcome
 from .failure import error_event, from_error_event, words
 from .mend import ORDINARY_FINISH, ChunkMender, failure_in
 

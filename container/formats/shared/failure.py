@@ -21,7 +21,7 @@ import orjson
 from worker.core.api.errors import upstream_failed
 
 from ...observability.log import hide_secrets
-from ...routing.outcome import Kind, Outcome
+from ...routing.health import Kind, Outcome
 from . import refusals
 
 _SHOWN = 500

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...config.deployment import Deployment
 from ...request.completion import Completion, Conversation, look
-from ...routing.outcome import Outcome
+from ...routing.health import Outcome
 from . import reasoning
 from .answer import Events, Plain
 from .capabilities import VALIDATED, Capabilities, Texts, capabilities

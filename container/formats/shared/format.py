@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ...config.deployment import Deployment
 from ...request.completion import Completion
-from ...routing.outcome import Kind, Outcome
+from ...routing.health import Kind, Outcome
 from .answer import Events, Plain
 from .prepare import Address
 

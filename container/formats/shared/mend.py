@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from ...routing.outcome import Outcome
+from ...routing.health import Outcome
 from .failure import from_error_event, says_error
 from .reasoning import BEFORE_A_TAG, mend_thoughts, split_tagged
 

@@ -12,7 +12,7 @@ import orjson
 
 from ...config.deployment import Deployment
 from ...request.completion import Completion
-from ...routing.outcome import Outcome
+from ...routing.health import Outcome
 from .answer import Answer, Plain, Stream
 from .events import DONE, EventStream
 

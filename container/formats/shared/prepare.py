@@ -7,7 +7,7 @@ from urllib.parse import quote
 from ...config.deployment import OUTPUT_LIMITS, Deployment, lowest_limit
 from ...config.providers import JSON, Address, split_route
 from ...request.completion import Completion, encode
-from ...routing.outcome import UNHEALTHY, Outcome
+from ...routing.health import UNHEALTHY, Outcome
 from . import refusals
 from .capabilities import MAX_TOKENS, Capabilities, capabilities, known_model
 

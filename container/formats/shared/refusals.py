@@ -2,7 +2,7 @@
 
 import re
 
-from ...routing.outcome import Outcome
+from ...routing.health import Outcome
 
 _CONTEXT_CODES = frozenset(
     (

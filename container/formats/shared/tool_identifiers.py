@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from ...routing.outcome import Outcome
+from ...routing.health import Outcome
 from .answer import Events
 
 SIGNATURE_MARK = "__thought__"

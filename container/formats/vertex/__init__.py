@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from ...config.deployment import Deployment
 from ...request.completion import Completion, encode
-from ...routing.outcome import Outcome
+from ...routing.health import Outcome
 from ..anthropic import asking, betas
 from ..anthropic.answer import ChunkStream, plain
 from ..anthropic.models import Traits

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...observability import log
-from ...routing.outcome import Outcome
+from ...routing.health import Outcome
 from ..shared.failure import shown
 from ..shared.format import Unreachable
 

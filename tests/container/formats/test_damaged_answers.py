@@ -23,7 +23,7 @@ from container.formats.shared.format import Format
 from container.request.completion import parse
 from container.request.messages import parse_messages
 from container.request.responses import parse_responses
-from container.routing.outcome import Outcome
+from container.routing.health import Outcome
 from tests.fakes.formats.responses import streamed
 
 STRANGE = (None, True, 0, -7, 2.5, "", "text", "tool_use", [], [5], ["text"], [[]], {}, {"type": "text"}, {"text": 5})

@@ -11,7 +11,7 @@ from container.formats.anthropic.answer import ChunkStream
 from container.formats.anthropic.request import Translated
 from container.formats.client_apis.messages.answer import PassedEvents, passed_message
 from container.formats.shared.events import payload, split
-from container.routing.outcome import Outcome
+from container.routing.health import Outcome
 
 START = b'event: message_start\ndata: {"type":"message_start","message":{"id":"m","model":"theirs","usage":{}}}\n\n'
 BLOCK = (

@@ -14,7 +14,7 @@ from container.formats.shared.answer import Answer, Plain, Stream, StreamBroken
 from container.formats.shared.events import payload, split
 from container.handlers.attempts import Upstream
 from container.request.completion import parse
-from container.routing.outcome import Outcome
+from container.routing.health import Outcome
 from container.routing.router import Target, Try
 from tests.fakes.behaviour import Behaviour, Fault, failing
 from tests.fakes.server import FakeProvider, refusing_port

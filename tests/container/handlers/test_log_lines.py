@@ -5,7 +5,7 @@ import json
 import pytest
 
 from container.handlers.log_lines import _added
-from container.routing.outcome import Outcome
+from container.routing.health import Outcome
 from tests.tracing.figures import STEP
 from worker.core.ledger.alerts import LONG_REST_SECONDS
 

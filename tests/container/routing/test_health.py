@@ -8,16 +8,18 @@ import pytest
 from container.routing.health import (
     LATENCY_SAMPLES,
     MAX_COOLDOWN_SECONDS,
+    OK,
+    TRANSIENT,
+    UNHEALTHY,
     WINDOW_SECONDS,
     Health,
-    HealthBoard,
     LocalHealth,
     Most,
-    SharedHealth,
+    Outcome,
     Tolerance,
     shown,
 )
-from container.routing.outcome import OK, TRANSIENT, UNHEALTHY, Outcome
+from container.routing.shared_health import HealthBoard, SharedHealth
 
 SERVER = Outcome("server", 500)
 

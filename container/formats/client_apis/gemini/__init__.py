@@ -15,7 +15,7 @@ from worker.core.pricing.prices import GOOGLES_COUNT, GOOGLES_EMBEDDINGS
 
 from ....config.deployment import Deployment, tokenizer
 from ....request.completion import Completion, encode
-from ....routing.outcome import Outcome
+from ....routing.health import Outcome
 from ...shared import mock
 from ...shared.answer import UNEXPECTED, UNREADABLE, Answer, Events, Plain
 from ...shared.format import Format, Malformed, Sent, Unsupported

@@ -13,7 +13,7 @@ import orjson
 from worker.core.api.errors import upstream_failed
 from worker.core.pricing.usage import cached_elsewhere, count
 
-from ....routing.outcome import Outcome
+from ....routing.health import Outcome
 from ...shared.answer import Events
 from ...shared.mend import arguments_text
 from ...shared.tool_identifiers import SIGNATURE_MARK

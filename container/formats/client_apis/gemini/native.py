@@ -15,7 +15,7 @@ from worker.core.pricing.prices import GOOGLES_EMBEDDINGS
 
 from ....config.deployment import Deployment
 from ....request.completion import Completion, encode
-from ....routing.outcome import Outcome
+from ....routing.health import Outcome
 from ...gemini import Gemini, method
 from ...gemini.answer import NOT_GROUNDED, broken_off, candidates, grounded_by, instead_of_answer, usage
 from ...gemini.request import Traits, body, traits

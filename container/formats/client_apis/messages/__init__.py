@@ -23,7 +23,7 @@ from worker.core.pricing.estimate import prompt
 from ....config.deployment import Deployment, tokenizer
 from ....engine.supervisor import Engine
 from ....request.completion import Completion, encode
-from ....routing.outcome import Outcome
+from ....routing.health import Outcome
 from ...anthropic import Anthropic, betas, url
 from ...anthropic.models import BUDGETS, Traits, capped, effort_of, traits
 from ...openai import shown_to_engine

@@ -14,7 +14,7 @@ import orjson
 
 from worker.core.pricing.usage import cached_elsewhere, count
 
-from ....routing.outcome import Outcome
+from ....routing.health import Outcome
 from ...anthropic.answer import error, read_so_far, unnamed_error, usage
 from ...anthropic.answer import message as claudes_message
 from ...shared import failure

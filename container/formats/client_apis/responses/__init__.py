@@ -20,7 +20,7 @@ from ....request.completion import Completion, encode
 from ....request.engine_body import FIELDS
 from ....request.responses import ENCRYPTED_REASONING, ENDPOINT, without_storage
 from ....request.stored_input import PREVIOUS
-from ....routing.outcome import Outcome
+from ....routing.health import Outcome
 from ...responses import Note, Responses, sent_as
 from ...responses.answer import usage
 from ...shared import prepare, reasoning, refusals

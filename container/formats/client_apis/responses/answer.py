@@ -15,7 +15,7 @@ import orjson
 
 from worker.core.pricing.usage import cached_elsewhere, count
 
-from ....routing.outcome import Outcome
+from ....routing.health import Outcome
 from ...shared.answer import Events
 from ...shared.mend import arguments_text, new_id
 from ..over_chat import EventsOfChat

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from ....config.deployment import Deployment
-from ....routing.outcome import Outcome
+from ....routing.health import Outcome
 from ...responses.answer import error, usage
 from ...shared import failure
 from ...shared.answer import UNEXPECTED, UNREADABLE, Plain, json_object

@@ -13,7 +13,7 @@ from container.formats.anthropic.answer import ChunkStream
 from container.formats.anthropic.request import JSON_TOOL, Translated
 from container.formats.client_apis.messages.answer import PassedEvents
 from container.formats.shared.events import payload, split
-from container.routing.outcome import Outcome
+from container.routing.health import Outcome
 from worker.core.pricing.usage import Usage, usage, whole
 
 START = {"type": "message_start", "message": {"id": "msg_1", "model": "claude-x", "usage": {"input_tokens": 7}}}

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from container.formats.responses.answer import ChunkStream
-from container.routing.outcome import Outcome
+from container.routing.health import Outcome
 from tests.fakes.formats.responses import streamed
 
 MESSAGE = {

@@ -8,7 +8,7 @@ import pytest
 from container.formats.responses import Responses
 from container.formats.shared.format import Unsupported
 from container.request.completion import parse
-from container.routing.outcome import Outcome
+from container.routing.health import Outcome
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 50, "service_tier": "flex"}
 TOOL = {"type": "function", "function": {"name": "f"}}

@@ -6,7 +6,7 @@ import orjson
 
 from container.formats.shared.events import EventStream, payload
 from container.formats.shared.failure import error_event
-from container.routing.outcome import Outcome
+from container.routing.health import Outcome
 from tests.fakes.behaviour import Behaviour
 from tests.fakes.formats.azure import AZURE
 from tests.fakes.formats.base import Setting

@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from container.formats.shared.answer import Plain, plain
-from container.routing.outcome import Outcome
+from container.routing.health import Outcome
 
 CHOICE = {"index": 0, "message": {}, "finish_reason": "stop"}
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from container.formats.shared.events import MAX_EVENT_BYTES, Alike, EventStream, OversizedEvent, opening, payload, split
-from container.routing.outcome import Outcome
+from container.routing.health import Outcome
 from tests.container.formats.shared.streams import (
     OURS,
     PIECE,

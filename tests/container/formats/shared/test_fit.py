@@ -13,7 +13,7 @@ from container.formats.shared.fit import Texts, fitted_parts
 from container.formats.shared.format import Unsupported
 from container.request.completion import parse
 from container.request.messages import parse_messages
-from container.routing.outcome import Outcome
+from container.routing.health import Outcome
 from tests.container.conftest import LoadConfig
 
 HELLO = [{"role": "user", "content": "Hi"}]

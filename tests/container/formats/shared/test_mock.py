@@ -10,7 +10,7 @@ from container.formats.shared import mock
 from container.formats.shared.answer import Plain, Stream
 from container.formats.shared.events import payload, split
 from container.request.completion import parse
-from container.routing.outcome import Outcome
+from container.routing.health import Outcome
 
 TEXT = "Hello there,  friend.\nBye"
 

@@ -7,7 +7,7 @@ from container.engine.supervisor import engine_address
 from container.formats.shared import prepare
 from container.formats.shared.failure import from_response
 from container.formats.shared.prepare import excused
-from container.routing.outcome import UNHEALTHY, Outcome
+from container.routing.health import UNHEALTHY, Outcome
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 

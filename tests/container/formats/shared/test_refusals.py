@@ -5,7 +5,7 @@ import pytest
 
 from container.formats.shared.failure import from_response
 from container.formats.shared.refusals import refuses_name
-from container.routing.outcome import Outcome
+from container.routing.health import Outcome
 
 
 def kind(status: int, message: str, **fields) -> str:

@@ -19,7 +19,7 @@ from container.formats.openai import OpenAI
 from container.formats.responses import Responses
 from container.formats.shared.format import Format
 from container.request.responses import parse_responses
-from container.routing.outcome import Outcome
+from container.routing.health import Outcome
 from tests import response_events
 
 NAME = 'gpt "our" \\ möglich/x'

@@ -11,7 +11,7 @@ from container.formats.client_apis.responses.answer import blank_response
 from container.formats.client_apis.responses.passing import Fitted, PassedEvents, events_of, fitted, passed_response
 from container.formats.shared.answer import Plain
 from container.formats.shared.tool_identifiers import names_given_back
-from container.routing.outcome import Outcome
+from container.routing.health import Outcome
 from tests import response_events
 
 NAME = 'gpt "our" \\ möglich/x'
