@@ -27,10 +27,9 @@ from ..request.engine_body import FormBody, JsonBody
 from ..routing.health import OK, Outcome
 from ..routing.router import Router, Try
 from ..server.context import RequestContext
-from .attempts import drive, read_error, refusal
-from .log_lines import log_attempt
+from .attempts import drive, log_attempt, read_error, refusal
+from .completions import RequestParser
 from .relay import Renames, answer_headers, charge
-from .request_parser import RequestParser
 
 # The names that providers use for a rerank's input tokens.
 _READ = ("prompt_tokens", "total_tokens", "input_tokens")

@@ -26,15 +26,12 @@ from ..config.load import Config
 from ..engine.supervisor import Engine
 from ..handlers import public, stored_responses
 from ..handlers.admin import Admin, SignInEndpoints
-from ..handlers.attempts import Upstream
-from ..handlers.behind_the_edge import INTERNAL, BehindTheEdge
-from ..handlers.completions import Completions
+from ..handlers.attempts import Upstream, log_request
+from ..handlers.behind_the_edge import INTERNAL, BehindTheEdge, MemoryBudget, Parking
+from ..handlers.completions import Completions, RequestParser
 from ..handlers.engine import EngineEndpoints
-from ..handlers.log_lines import log_request
 from ..handlers.models import ModelInfo, Models
-from ..handlers.parked_uploads import MemoryBudget, Parking
 from ..handlers.public import AllWorkers, Health, Metrics
-from ..handlers.request_parser import RequestParser
 from ..handlers.response_cache import ResponseCache
 from ..handlers.response_state import KeptResponses, ResponseState
 from ..handlers.stored_responses import StoredAtProvider, StoredResponses

@@ -5,7 +5,7 @@ import pytest
 from container.accounting import accounting, batcher, edge
 from container.config.response_cache import DEFAULT_TTL
 from container.formats.vertex import tokens
-from container.handlers import parked_uploads, response_cache
+from container.handlers import behind_the_edge, response_cache
 from container.http_client import client, response
 from container.observability import metrics
 from container.records.request_log import MOST_WAITING
@@ -38,16 +38,16 @@ SAID = [
     ("ledger", f"| {edge.MOST_WAITING:,} reports wait |"),
     ("ledger", f"Up to {edge.PAGE} reports are settled at a time"),
     ("ledger", f"does not answer for {usage_drain.PATIENCE:g} seconds"),
-    ("ledger", f"waits there ({parked_uploads.LIFE_SECONDS:g} s)"),
-    ("ledger", f"after {parked_uploads.ROOM_SECONDS:g} seconds in line the answer is 503"),
+    ("ledger", f"waits there ({behind_the_edge.LIFE_SECONDS:g} s)"),
+    ("ledger", f"after {behind_the_edge.ROOM_SECONDS:g} seconds in line the answer is 503"),
     (
         "ledger",
-        f"408 after {parked_uploads.PATIENT.silence:g} seconds without a byte, "
-        f"or under {parked_uploads.PATIENT.rate:g} bytes",
+        f"408 after {behind_the_edge.PATIENT.silence:g} seconds without a byte, "
+        f"or under {behind_the_edge.PATIENT.rate:g} bytes",
     ),
-    ("ledger", f"cut off after {parked_uploads.HURRIED.silence:g} seconds of silence"),
-    ("ledger", f"or when after {parked_uploads.HURRIED.grace:g} seconds it has come at less than"),
-    ("ledger", f"it has come at less than {parked_uploads.HURRIED.rate / KB:g} KB a second"),
+    ("ledger", f"cut off after {behind_the_edge.HURRIED.silence:g} seconds of silence"),
+    ("ledger", f"or when after {behind_the_edge.HURRIED.grace:g} seconds it has come at less than"),
+    ("ledger", f"it has come at less than {behind_the_edge.HURRIED.rate / KB:g} KB a second"),
     ("ledger", f"| {estimate._PER_MESSAGE} tokens each; {estimate._ONCE} |"),
     ("ledger", f"{estimate._PER_TOOL} tokens each, {estimate._FOR_TOOLS} for what"),
     ("ledger", f"| {prices.IMAGE_TOKENS:,} tokens; "),

@@ -24,9 +24,9 @@ HASTY = """
 import sys
 from container.cli.main import main
 from container.server.context import Pace
-from container.handlers import parked_uploads
-parked_uploads.PATIENT = Pace(silence=2.0, grace=60.0, rate=512)
-parked_uploads.HURRIED = Pace(silence=2.0, grace=1.0, rate=65536)
+from container.handlers import behind_the_edge
+behind_the_edge.PATIENT = Pace(silence=2.0, grace=60.0, rate=512)
+behind_the_edge.HURRIED = Pace(silence=2.0, grace=1.0, rate=65536)
 sys.exit(main())
 """
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from container.handlers.request_parser import RequestParser
+from container.handlers.completions import RequestParser
 from container.handlers.response_state import ResponseState
 from container.routing.router import Router
 from tests.routing.support import config, deployment

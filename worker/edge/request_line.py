@@ -1,6 +1,6 @@
 """Logs the requests that end at the edge: refusals, and failures without a container's response.
 
-All other requests have the line of the container that answered (container/handlers/log_lines.py).
+All other requests have the line of the container that answered (container/handlers/attempts.py).
 """
 
 import time

@@ -1,23 +1,27 @@
-"""One attempt at one deployment, over the network."""
+"""One attempt at one deployment, over the network: its answer, its deadline, and what the ledger learns of it."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 import orjson
 import pytest
+import uvloop
 from aiohttp import web
 
 from container.engine.supervisor import Engine
 from container.formats.shared.answer import Answer, Plain, Stream, StreamBroken
 from container.formats.shared.events import payload, split
-from container.handlers.attempts import Upstream
+from container.handlers.attempts import Deadline, Upstream, _added
 from container.request.completion import parse
 from container.routing.health import Outcome
 from container.routing.router import Target, Try
 from tests.fakes.behaviour import Behaviour, Fault, failing
 from tests.fakes.server import FakeProvider, refusing_port
+from tests.tracing.figures import STEP
+from worker.core.ledger.alerts import LONG_REST_SECONDS
 
 HELLO = [{"role": "user", "content": "Hello there"}]
 Attempt = Callable[..., Awaitable[Answer]]
@@ -332,3 +336,131 @@ async def test_number_of_dropped_fields_is_limited(attempt, fake, picky):
     picky(*names)
     assert outcome(await attempt(settings=DROP, **dict.fromkeys(names, 1))).kind == "unsupported"
     assert len(fake.requests) == 6
+
+
+# Deadlines on the proxy's event loop, and cancellation.
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    return request.param
+
+
+def test_expired_deadline_raises_timeout_error_and_the_task_continues(run: Run):
+    async def work():
+        with pytest.raises(TimeoutError), Deadline(0.01):
+            await asyncio.Event().wait()
+        task = asyncio.current_task()
+        assert task is not None
+        await asyncio.sleep(0)
+        return task.cancelling()
+
+    assert run(work()) == 0
+
+
+def test_work_done_in_time_is_not_interrupted(run: Run):
+    async def work():
+        with Deadline(0.02):
+            done = await asyncio.sleep(0, "done")
+        await asyncio.sleep(0.05)
+        return done
+
+    assert run(work()) == "done"
+
+
+def test_error_inside_ends_the_deadline(run: Run):
+    async def work():
+        with pytest.raises(OSError, match="broken"), Deadline(0.02):
+            raise OSError("broken")
+        await asyncio.sleep(0.05)
+
+    run(work())
+
+
+def test_cancelled_task_is_cancelled(run: Run):
+    async def work():
+        with Deadline(30):
+            await asyncio.Event().wait()
+
+    async def main():
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(main())
+
+
+def test_task_cancelled_before_its_deadline_stays_cancelled_when_it_expires_during_cleanup(run: Run):
+    async def work():
+        with Deadline(0.01):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                try:
+                    await asyncio.Event().wait()  # until the deadline passes
+                except asyncio.CancelledError:
+                    pass
+
+    async def main():
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(main())
+
+
+def test_shorter_of_two_deadlines_raises_and_the_longer_continues(run: Run):
+    async def work():
+        with Deadline(30):
+            with pytest.raises(TimeoutError), Deadline(0.01):
+                await asyncio.Event().wait()
+            return await asyncio.sleep(0, "on")
+
+    assert run(work()) == "on"
+
+
+def test_outer_deadline_raises_outside_the_inner_one(run: Run):
+    async def work():
+        inner = None
+        try:
+            with Deadline(0.01):
+                try:
+                    with Deadline(30):
+                        await asyncio.Event().wait()
+                except BaseException as error:
+                    inner = type(error)
+                    raise
+        except TimeoutError:
+            return inner
+
+    assert run(work()) is asyncio.CancelledError
+
+
+def test_zero_deadline_expires_at_once(run: Run):
+    async def work():
+        with pytest.raises(TimeoutError), Deadline(0):
+            await asyncio.Event().wait()
+
+    run(work())
+
+
+# What the ledger learns of failed attempts.
+
+
+@pytest.mark.parametrize(
+    ("ailing", "outcome", "told"),
+    [
+        (LONG_REST_SECONDS, Outcome("server", 500), True),
+        (LONG_REST_SECONDS - 1, Outcome("server", 500), False),
+        (LONG_REST_SECONDS, Outcome("caller", 400), False),  # the request's own fault
+    ],
+)
+def test_the_ledger_is_told_of_a_deployment_that_rests_for_long(ailing: int, outcome: Outcome, told: bool) -> None:
+    (attempt,) = json.loads(_added("", STEP._replace(ailing=ailing), outcome, 0.0))
+    assert ("ailing" in attempt) == told

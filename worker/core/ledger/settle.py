@@ -32,7 +32,7 @@ class Report(NamedTuple):
 
     `status`: of the response, 499 if the client disconnected. `estimated`: 1 if the provider did not report usage.
     `answered_by`: the public name of the model that responded, which may be a fallback. `attempts`: those that failed,
-    a JSON list as `handlers.log_lines` writes it; '' for none. `provider`: of the deployment that responded, '' if
+    a JSON list as `handlers.attempts` writes it; '' for none. `provider`: of the deployment that responded, '' if
     none did. None from older containers: the request is then charged to every candidate's account that it drew on.
     `group`: the model group of that deployment, '' if it has the name `answered_by`.
     """

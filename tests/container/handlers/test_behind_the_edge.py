@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from container.handlers.parked_uploads import MemoryBudget, MemoryBudgetFull
+from container.handlers.behind_the_edge import MemoryBudget, MemoryBudgetFull
 
 
 async def test_leases_are_granted_and_released():
