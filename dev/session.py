@@ -15,7 +15,7 @@ from pathlib import Path
 from container.config.deployment import Deployment
 from container.config.document import ConfigError
 from container.config.load import load
-from container.engine import packages
+from container.engine import packages_installed
 from container.proxy import catalog
 from dev import runtime_choice, setup, variables, wrangler_dev
 from dev.edge import PROXY_CLASS, WRANGLER_CONFIG, OfflineEdge, proxy_image
@@ -120,7 +120,7 @@ class Session:
         return "$LITELLM_MASTER_KEY"
 
     def _run_offline(self) -> int:
-        if self.needs_engine and not packages.installed() and setup.main(["engine"]) != 0:
+        if self.needs_engine and not packages_installed() and setup.main(["engine"]) != 0:
             say("Models that are called through LiteLLM do not answer until that is done; the others do.")
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / "dev.log").open("w", encoding="utf-8", buffering=1) as log:

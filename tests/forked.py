@@ -160,8 +160,8 @@ def _proxies(
     for module in pkgutil.walk_packages(package.__path__, "container."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    supervisor: Any = importlib.import_module("container.engine.supervisor")
-    supervisor._command = lambda: [sys.executable, "-S", forked_child.__file__, engines]
+    engine: Any = importlib.import_module("container.engine")
+    engine._command = lambda: [sys.executable, "-S", forked_child.__file__, engines]
     _beside(connection, _containers, containers)
     while True:
         message, descriptors, _, _ = socket.recv_fds(connection, _MOST_BYTES, 1)
@@ -197,8 +197,8 @@ def _containers(listening: socket.socket) -> None:
 def _engines(listening: socket.socket) -> None:
     """LiteLLM is imported for the first engine."""
     _end_with_the_parent()
-    configuration = importlib.import_module("container.engine.configuration")
-    environment = {"PATH": os.environ["PATH"], **configuration.environment({}, "")}
+    engine = importlib.import_module("container.engine")
+    environment = {"PATH": os.environ["PATH"], **engine.engine_environment({}, "")}
 
     def prepare() -> None:
         os.environ.clear()

@@ -8,7 +8,7 @@ from ..accounting.price_book import PriceBook
 from ..config.deployment import Deployment
 from ..config.document import ConfigError
 from ..config.load import Config, load
-from ..engine import packages
+from ..engine import packages_installed
 from ..ledger import location
 from ..proxy.startup import NO_LEDGER, NO_SLACK, UNPRICED, reasons_not_to_serve
 from ..routing.router import Router
@@ -73,7 +73,7 @@ def _say_models(config: Config) -> None:
             print(f"without a price: {', '.join(unpriced)} ({UNPRICED})")
     if config.needs_engine:
         print("The translation engine (LiteLLM) is started for: " + ", ".join(_through_engine(config.deployments)))
-        if not packages.installed():
+        if not packages_installed():
             print("Its packages are not installed yet.")
 
 

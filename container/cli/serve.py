@@ -13,7 +13,7 @@ from ..accounting.edge import Accounts
 from ..config.document import CannotServe
 from ..config.load import Config, load
 from ..config.response_cache import redis_url
-from ..engine.supervisor import Engine
+from ..engine import Engine
 from ..observability import log
 from ..proxy.gateway import Gateway, router_for
 from ..proxy.process import Running, announce, close, cores, say_listening, tracing_of

@@ -12,8 +12,7 @@ from ..accounting.price_book import PriceBook
 from ..config.document import CannotServe
 from ..config.load import Config, load, loads
 from ..config.response_cache import redis_url
-from ..engine.configuration import same_engine
-from ..engine.supervisor import Engine
+from ..engine import Engine, same_engine
 from ..observability import log
 from ..proxy.catalog import catalog
 from ..proxy.configurations import Configurations

@@ -8,7 +8,7 @@ from worker.core.pricing.prices import GOOGLES_COUNT, GOOGLES_EMBEDDINGS
 from ..config.deployment import Deployment
 from ..config.options import Options
 from ..config.providers import DIRECT
-from ..engine.supervisor import Engine
+from ..engine import Engine
 from .anthropic import Anthropic
 from .client_apis import gemini as gemini_api
 from .client_apis import messages, responses

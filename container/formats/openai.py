@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..config.deployment import OUTPUT_LIMITS, Deployment
 from ..config.providers import split_route
-from ..engine.supervisor import Engine
+from ..engine import Engine
 from ..request import engine_body
 from ..request.completion import Completion, Conversation
 from ..routing.health import Outcome

@@ -23,7 +23,7 @@ from worker.core.values.money import NANO
 
 from ..config.deployment import Deployment
 from ..config.options import Options
-from ..engine.supervisor import Engine, EngineUnavailable
+from ..engine import Engine, EngineUnavailable
 from ..formats import Formats
 from ..formats.client_apis import gemini, messages, over_chat, responses
 from ..formats.shared import mock

@@ -17,7 +17,7 @@ from ..accounting.edge import Accounts
 from ..accounting.reservation import AnyReservation, Transcript, UsageEvents, reasoning_fields
 from ..config.deployment import Deployment
 from ..config.providers import split_route
-from ..engine.supervisor import Engine, EngineUnavailable
+from ..engine import Engine, EngineUnavailable
 from ..formats.shared import failure, prepare, refusals
 from ..http_client.client import Client
 from ..http_client.proxies import Proxies

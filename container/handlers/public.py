@@ -16,7 +16,7 @@ from worker.core.ledger.field_schemas import FIELD_SCHEMAS
 from .. import VERSION
 from ..accounting.accounting import NoAccounting
 from ..accounting.edge import Accounts
-from ..engine.supervisor import Engine
+from ..engine import Engine
 from ..observability import metrics
 from ..observability.metrics import CONTENT_TYPE, Family, Gauge, Total
 from ..routing.router import Router

@@ -23,7 +23,7 @@ from ..accounting.edge import Accounts, EdgeAccounting
 from ..accounting.ledger import milliseconds
 from ..config.deployment import blended
 from ..config.load import Config
-from ..engine.supervisor import Engine
+from ..engine import Engine
 from ..handlers import public, stored_responses
 from ..handlers.admin import Admin, SignInEndpoints
 from ..handlers.attempts import Upstream, log_request

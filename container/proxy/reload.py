@@ -13,8 +13,7 @@ from aiohttp import web
 from ..accounting.edge import Accounts
 from ..config.document import CannotServe, ConfigError
 from ..config.load import Config, load
-from ..engine.configuration import same_engine
-from ..engine.supervisor import Engine, EngineUnavailable
+from ..engine import Engine, EngineUnavailable, same_engine
 from ..observability import log
 from ..routing.router import Router
 from ..routing.shared_health import SharedCooldowns

@@ -21,7 +21,7 @@ from worker.core.ledger.settle import Report
 from ..accounting.ledger import LocalLedger
 from ..config.document import CannotServe
 from ..config.load import Config
-from ..engine.supervisor import Engine
+from ..engine import Engine
 from ..handlers.public import Sums
 from ..ledger.location import Claim
 from ..ledger.stores import LedgerUnavailable

@@ -17,7 +17,7 @@ from typing import Any
 
 from worker.core.ledger.decision import Decision
 
-from ..engine.supervisor import EngineUnavailable
+from ..engine import EngineUnavailable
 from ..ledger.stores import LedgerUnavailable
 from ..observability import log
 

@@ -17,7 +17,7 @@ from ..accounting.ledger import Ledger
 from ..config.load import Config
 from ..config.providers import Address
 from ..config.response_cache import redis_url
-from ..engine.supervisor import Engine
+from ..engine import Engine
 from ..handlers.public import Sums
 from ..ledger.stores import LedgerUnavailable
 from ..observability import log, metrics

@@ -11,7 +11,7 @@ import pytest
 
 from container.config.price_map import MAP_FILE, price_map
 from container.config.providers import DIRECT, ENGINE_NEEDS, ENGINE_PROVIDERS
-from container.engine.configuration import environment
+from container.engine import engine_environment
 from container.request.authority import forbidden
 from container.request.engine_body import FIELDS, foreign_fields
 from dev import litellm_prices
@@ -145,7 +145,9 @@ def test_engine_gets_no_authority_field(installed):
 
 def test_no_variable_of_ours_is_an_option_of_the_litellm_command(installed):
     assert {"PORT", "NUM_WORKERS"} <= set(installed["options"])
-    assert environment(dict.fromkeys(installed["options"], "x"), "k").keys() == environment({}, "k").keys()
+    assert (
+        engine_environment(dict.fromkeys(installed["options"], "x"), "k").keys() == engine_environment({}, "k").keys()
+    )
 
 
 def test_the_price_map_is_the_installed_litellms():

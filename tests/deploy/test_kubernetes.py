@@ -16,7 +16,7 @@ import yaml
 
 from container.accounting.ledger import _DRAIN_SECONDS
 from container.config.load import load
-from container.engine.supervisor import STOP_SECONDS
+from container.engine import STOP_SECONDS
 from container.server.settings import VARIABLES, read
 from tests.deploy.pages import BLOCK, Page, curl, shell
 from tests.fakes.environment import pointing_at

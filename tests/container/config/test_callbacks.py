@@ -7,7 +7,7 @@ import pytest
 
 from container.config import callbacks
 from container.config.callbacks import CALLBACKS
-from container.engine.configuration import modules
+from container.engine import callback_modules
 from container.server.settings import VARIABLES
 
 MODELS = [{"model_name": "a", "litellm_params": {"model": "openai/x", "mock_response": "hi"}}]
@@ -62,13 +62,13 @@ def test_custom_function_must_be_beside_the_config_file(load_config, complaints,
     (tmp_path / "what_it_imports.py").touch()
     config = load_config(content)
     assert config.options.engine_reason == "callbacks"
-    assert [path.name for path in modules(config)] == ["my_module.py", "what_it_imports.py"]
+    assert [path.name for path in callback_modules(config)] == ["my_module.py", "what_it_imports.py"]
 
 
 def test_nothing_is_imported_without_a_custom_function(load_config, tmp_path):
     (tmp_path / "something.py").touch()
     config = load_config({"model_list": MODELS, "litellm_settings": {"callbacks": ["langsmith"]}})
-    assert modules(config) == []
+    assert callback_modules(config) == []
 
 
 @pytest.mark.parametrize("name", ["turn_off_message_logging", "redact_user_api_key_info"])

@@ -4,7 +4,7 @@ import pytest
 
 from container.config.document import ConfigError
 from container.config.foreign_settings import OTHER_AUTHENTICATION, STOPS
-from container.engine.configuration import configuration
+from container.engine import engine_configuration
 
 MODEL = {"model_name": "a", "litellm_params": {"model": "openai/x", "api_key": "k"}}
 # For each setting, a value that has an effect in LiteLLM.
@@ -82,7 +82,7 @@ GUARD = {"guardrail_name": "g", "litellm_params": {"guardrail": "presidio", "mod
 def test_default_on_guardrail_sends_every_model_through_the_engine(load_config):
     config = load_config({"model_list": [MODEL], "guardrails": [GUARD]})
     assert [d.kind for d in config.deployments] == ["engine"]
-    assert "presidio" in configuration(config)
+    assert "presidio" in engine_configuration(config)
 
 
 def test_optional_guardrail_causes_a_warning(load_config):

@@ -6,12 +6,12 @@ import pytest
 import yaml
 
 from container.config.load import Config
-from container.engine.configuration import MASTER_KEY_VARIABLE, configuration, environment
+from container.engine import MASTER_KEY_VARIABLE, engine_configuration, engine_environment
 from container.server.settings import VARIABLES
 
 
 def told(config: Config) -> dict[str, Any]:
-    return yaml.safe_load(configuration(config))
+    return yaml.safe_load(engine_configuration(config))
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_secrets_stay_references(load_config):
         {"model_list": [model("a", "anthropic/x", api_key="os.environ/K", extra_headers={"x": "os.environ/H"})]},
         {"K": "s3cret-1", "H": "s3cret-2"},
     )
-    assert "s3cret" not in configuration(config)
+    assert "s3cret" not in engine_configuration(config)
     assert told(config)["model_list"][0]["litellm_params"]["api_key"] == "os.environ/K"
 
 
@@ -125,7 +125,7 @@ def test_environment_is_passed_on_without_private_variables():
         "EMPTY": "",
     }
     kept = {"PATH": "/bin", "HOME": "/root", "OPENAI_API_KEY": "sk", "AWS_REGION": "eu", "MY_OWN_KEY": "k"}
-    found = environment({**ours, **kept}, "sk-engine")
+    found = engine_environment({**ours, **kept}, "sk-engine")
     assert kept.items() <= found.items()
     assert (
         not {name for name in ours if not name.startswith("OTEL_") and not name.upper().endswith("_PROXY")}
@@ -136,16 +136,16 @@ def test_environment_is_passed_on_without_private_variables():
 
 
 def test_engine_uses_bundled_files_and_reads_no_env_file():
-    found = environment({"LITELLM_LOCAL_MODEL_COST_MAP": "False", "LITELLM_MODE": "DEV"}, "k")
+    found = engine_environment({"LITELLM_LOCAL_MODEL_COST_MAP": "False", "LITELLM_MODE": "DEV"}, "k")
     assert found["LITELLM_LOCAL_MODEL_COST_MAP"] == "True"
     assert (found["LITELLM_MODE"], found["LITELLM_TELEMETRY"]) == ("PRODUCTION", "False")
 
 
 def test_engine_uses_the_same_http_proxies():
     ours = {"HTTPS_PROXY": "http://a", "http_proxy": "http://b", "NO_PROXY": "c", "no_proxy": "d"}
-    assert ours.items() <= environment(ours, "k").items()
+    assert ours.items() <= engine_environment(ours, "k").items()
 
 
 def test_log_level_can_be_set():
-    assert environment({}, "k")["LITELLM_LOG"] == "ERROR"
-    assert environment({"LITELLM_LOG": "DEBUG"}, "k")["LITELLM_LOG"] == "DEBUG"
+    assert engine_environment({}, "k")["LITELLM_LOG"] == "ERROR"
+    assert engine_environment({"LITELLM_LOG": "DEBUG"}, "k")["LITELLM_LOG"] == "DEBUG"

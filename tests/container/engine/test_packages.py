@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from container import engine as engines
 from container.config.load import Config
-from container.engine import packages
-from container.engine.packages import PackagesMissing
-from container.engine.supervisor import Engine, EngineUnavailable
+from container.engine import Engine, EngineUnavailable, PackagesMissing
 from container.observability import log
 from tests.container.engine.test_supervisor import exists
 
@@ -33,8 +32,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         setup.write_text(f'#!/bin/sh\ncd "$(dirname "$0")/.."\necho "$1" >asked\n{script}\n')
         setup.chmod(0o755)
         stamp.write_text(f"{level} 0123")
-        monkeypatch.setattr(packages, "_CHECKOUT", tmp_path)
-        monkeypatch.setattr(packages, "_STAMP", stamp)
+        monkeypatch.setattr(engines, "_CHECKOUT", tmp_path)
+        monkeypatch.setattr(engines, "_STAMP", stamp)
         monkeypatch.setattr(sys, "prefix", str(stamp.parent))
 
     return checkout
@@ -48,9 +47,9 @@ def logged(capfd: pytest.CaptureFixture[str]) -> list[str]:
 
 async def test_they_are_fetched_once_with_progress(checkout, tmp_path: Path, capfd) -> None:
     checkout(FETCHED)
-    assert not packages.installed()
-    await packages.fetch()
-    assert packages.installed()
+    assert not engines.packages_installed()
+    await engines.fetch_packages()
+    assert engines.packages_installed()
     assert (tmp_path / "asked").read_text() == "engine\n"
     assert logged(capfd)[-1] == "Installing the engine's packages: done in 9 s"
 
@@ -58,18 +57,18 @@ async def test_they_are_fetched_once_with_progress(checkout, tmp_path: Path, cap
 async def test_without_a_network_the_reason_says_so(checkout) -> None:
     checkout(OFFLINE)
     with pytest.raises(PackagesMissing) as caught:
-        await packages.fetch()
+        await engines.fetch_packages()
     assert "could not reach its package index; connect to the network and try again" in str(caught.value)
     assert "It said" not in str(caught.value)
-    assert not packages.installed()
+    assert not engines.packages_installed()
 
 
 async def test_an_interrupted_installation_does_not_count(checkout) -> None:
     """LiteLLM can be imported here, where all packages are installed, but the stamp was not written."""
     checkout("kill $$")
     with pytest.raises(PackagesMissing):
-        await packages.fetch()
-    assert not packages.installed()
+        await engines.fetch_packages()
+    assert not engines.packages_installed()
 
 
 async def test_the_installer_gets_no_key_of_ours(checkout, tmp_path: Path, monkeypatch) -> None:
@@ -77,7 +76,7 @@ async def test_the_installer_gets_no_key_of_ours(checkout, tmp_path: Path, monke
     monkeypatch.setenv("UV_DEFAULT_INDEX", "https://index.invalid/simple")
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.invalid")
     checkout("env >environment")
-    await packages.fetch()
+    await engines.fetch_packages()
     found = (tmp_path / "environment").read_text()
     assert "sk-openai" not in found
     assert "https://index.invalid/simple" in found
@@ -86,7 +85,7 @@ async def test_the_installer_gets_no_key_of_ours(checkout, tmp_path: Path, monke
 
 async def test_a_cancelled_fetch_ends_the_installer(checkout, tmp_path: Path) -> None:
     checkout("sleep 60 & echo $! >pid.new; mv pid.new pid; wait")
-    fetching = asyncio.create_task(packages.fetch())
+    fetching = asyncio.create_task(engines.fetch_packages())
     while not (tmp_path / "pid").exists():  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     fetching.cancel()
@@ -100,17 +99,17 @@ async def test_a_cancelled_fetch_ends_the_installer(checkout, tmp_path: Path) ->
 @pytest.mark.parametrize("level", ["engine", "all"])
 def test_a_checkout_with_the_engine_has_them(checkout, level: str) -> None:
     checkout("exit 1", level)
-    assert packages.installed()
+    assert engines.packages_installed()
 
 
 async def test_elsewhere_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """In an installation of the wheel, or in another environment than the checkout's own."""
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    assert packages.installed()  # LiteLLM is here
+    assert engines.packages_installed()  # LiteLLM is here
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert not packages.installed()
+    assert not engines.packages_installed()
     with pytest.raises(PackagesMissing, match=r"pip install 'litellm-router\[engine\]'"):
-        await packages.fetch()
+        await engines.fetch_packages()
 
 
 async def test_requests_are_told_that_they_are_being_fetched(checkout) -> None:
@@ -126,7 +125,7 @@ async def test_requests_are_told_that_they_are_being_fetched(checkout) -> None:
 
 
 async def test_requests_are_told_why_they_cannot_be_fetched(checkout, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("container.engine.supervisor.FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("container.engine.FIRST_PAUSE_SECONDS", 0.05)
     checkout(OFFLINE)
     engine = Engine(Config(), {}, start_timeout=20)
     try:

@@ -20,10 +20,9 @@ from typing import Any
 import pytest
 import yaml
 
+from container import engine as engines
 from container.config.providers import Address
-from container.engine import supervisor
-from container.engine.configuration import MASTER_KEY_VARIABLE
-from container.engine.supervisor import Engine, EngineUnavailable
+from container.engine import MASTER_KEY_VARIABLE, Engine, EngineUnavailable
 from container.http_client.client import IDLE_SECONDS
 from tests.processes import ROOT
 
@@ -40,9 +39,9 @@ StartEngine = Callable[..., Engine]
 @pytest.fixture
 async def engine(load_config, tmp_path, monkeypatch) -> AsyncIterator[StartEngine]:
     """`engine(mode, **environment)`: an engine that has not started. It is stopped after the test."""
-    monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.02)
-    monkeypatch.setattr(supervisor, "FIRST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(supervisor, "STOP_SECONDS", 0.3)
+    monkeypatch.setattr(engines, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(engines, "FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(engines, "STOP_SECONDS", 0.3)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     made: list[Engine] = []
 
@@ -161,7 +160,7 @@ async def test_google_credentials_as_a_path_stay_a_path(engine):
 
 
 async def test_invalid_google_credentials_are_reported(engine, monkeypatch):
-    monkeypatch.setattr(supervisor, "LONGEST_PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr(engines, "LONGEST_PAUSE_SECONDS", 60.0)
     one = engine(GOOGLE_APPLICATION_CREDENTIALS='{"private_key": s3cret}')
     said = await _unavailable(one)
     assert "GOOGLE_APPLICATION_CREDENTIALS is neither a path nor valid JSON" in said
@@ -211,9 +210,9 @@ async def test_failed_start_is_reported_with_the_retry_delay(engine):
 
 async def test_restart_delays_grow_up_to_a_limit(engine, monkeypatch):
     pauses: list[float] = []
-    monkeypatch.setattr(supervisor, "LONGEST_PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr(engines, "LONGEST_PAUSE_SECONDS", 0.2)
     monkeypatch.setattr(
-        supervisor.log,
+        engines.log,
         "error",
         lambda event, **fields: pauses.append(fields["pause_seconds"]) if event == "engine_died" else None,
     )
@@ -224,7 +223,7 @@ async def test_restart_delays_grow_up_to_a_limit(engine, monkeypatch):
 
 
 async def test_engine_that_never_becomes_ready_is_replaced(engine, monkeypatch):
-    monkeypatch.setattr(supervisor, "LONGEST_START_SECONDS", 1.0)
+    monkeypatch.setattr(engines, "LONGEST_START_SECONDS", 1.0)
     one = engine("mute", start_timeout=0.2)
     one.start()
     pids: set[int] = set()
@@ -259,8 +258,8 @@ async def test_another_listener_on_the_port_is_not_mistaken_for_the_engine(engin
     with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         ports = iter([server.server_port])
-        free = supervisor._free_port
-        monkeypatch.setattr(supervisor, "_free_port", lambda: next(ports, 0) or free())
+        free = engines._free_port
+        monkeypatch.setattr(engines, "_free_port", lambda: next(ports, 0) or free())
         one = engine("late")
         found = await about(await one.ready(20))
         server.shutdown()
@@ -336,7 +335,7 @@ def test_engine_ends_when_the_proxy_is_killed(tmp_path):
     program = dedent(f"""
         import asyncio, os, pathlib, sys
         from container.config.load import load
-        from container.engine.supervisor import Engine
+        from container.engine import Engine
 
         async def main():
             engine = Engine(load(pathlib.Path({str(config)!r}), {{}}), dict(os.environ), start_timeout=20,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from container.engine.supervisor import Engine
+from container.engine import Engine
 from container.formats import Formats
 
 

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from container.config.providers import DIRECT
-from container.engine.supervisor import Engine
+from container.engine import Engine
 from container.formats import Formats
 from container.formats.shared.answer import Plain
 from container.formats.shared.capabilities import capabilities

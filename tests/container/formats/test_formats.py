@@ -5,7 +5,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from container.engine.supervisor import Engine
+from container.engine import Engine
 from container.formats import Formats
 from container.formats.shared.format import Malformed, Unsupported
 from container.request.completion import parse

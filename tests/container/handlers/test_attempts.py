@@ -11,7 +11,7 @@ import pytest
 import uvloop
 from aiohttp import web
 
-from container.engine.supervisor import Engine
+from container.engine import Engine
 from container.formats.shared.answer import Answer, Plain, Stream, StreamBroken
 from container.formats.shared.events import payload, split
 from container.handlers.attempts import Deadline, Upstream, _added

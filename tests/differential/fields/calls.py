@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from container.config.load import load
-from container.engine.supervisor import Engine
+from container.engine import Engine
 from container.formats import Formats
 from container.formats.shared.format import Unsupported
 from container.request.completion import parse

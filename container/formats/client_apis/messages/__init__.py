@@ -21,7 +21,7 @@ import orjson
 from worker.core.pricing.estimate import prompt
 
 from ....config.deployment import Deployment, tokenizer
-from ....engine.supervisor import Engine
+from ....engine import Engine
 from ....request.completion import Completion, encode
 from ....routing.health import Outcome
 from ...anthropic import Anthropic, betas, url

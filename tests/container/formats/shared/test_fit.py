@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from container.engine.supervisor import Engine
+from container.engine import Engine
 from container.formats import Formats
 from container.formats.shared import reasoning
 from container.formats.shared.fit import Texts, fitted_parts

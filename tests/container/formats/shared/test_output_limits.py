@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from container.accounting.price_book import PriceBook
 from container.config.deployment import OUTPUT_LIMITS
 from container.config.load import Config
-from container.engine.configuration import configuration
-from container.engine.supervisor import Engine
+from container.engine import Engine, engine_configuration
 from container.formats import Formats
 from container.formats.shared.format import Unsupported
 from container.handlers.completions import limit_output
@@ -213,7 +212,7 @@ def test_engine_has_no_own_limit_above_the_clients(load_config: LoadConfig, wher
     limit = {"max_tokens": 8000, "max_new_tokens": 8000}
     presets = limit if where == "top" else {"extra_body": {**limit, "top_k": 3}}
     config = configured(load_config, "bedrock/anthropic.claude-haiku-4-5-20251001-v1:0", presets, {})
-    written = configuration(config)
+    written = engine_configuration(config)
     assert "8000" not in written
     assert ("top_k" in written) == (where == "extra_body")
 

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from container.engine.supervisor import engine_address
+from container.engine import engine_address
 from container.formats.shared import prepare
 from container.formats.shared.failure import from_response
 from container.formats.shared.prepare import excused

@@ -1,4 +1,9 @@
-"""Runs the engine: LiteLLM's proxy as a child process on loopback, started on first use and restarted when it dies.
+"""The engine: LiteLLM's proxy as a child process on loopback, started on first use and restarted when it dies.
+
+Its configuration is generated from the user's: each deployment gets a unique `model_name` (its id), secrets remain
+`os.environ/…` references, and router settings and retries are off. Its packages are in the image, as in an installation
+with the extra `engine`. A checkout that was set up for `just dev` fetches them, with hashes, when a model first needs
+the engine.
 
 States: idle → starting → running. After a death it returns to starting, with growing pauses between attempts. Requests
 that need the engine wait for it; others are not affected.
@@ -6,6 +11,8 @@ that need the engine wait for it; others are not affected.
 
 import asyncio
 import ctypes
+import importlib
+import importlib.util
 import json
 import os
 import secrets
@@ -16,15 +23,215 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import yaml
 
-from ..config.load import Config
-from ..config.providers import JSON, Address
-from ..observability import log, metrics
-from ..observability.log import hide_secrets
-from . import packages
-from .configuration import configuration, environment, modules
+from .config import callbacks
+from .config.deployment import OUTPUT_LIMITS, Deployment
+from .config.document import REFERENCE
+from .config.load import Config
+from .config.providers import DIRECT, JSON, Address, origin
+from .observability import log, metrics
+from .observability.log import hide_secrets
+from .server.settings import VARIABLES
+
+# Its configuration.
+
+MASTER_KEY_VARIABLE = "LITELLM_ROUTER_ENGINE_KEY"
+
+_NO_KEY = "none"
+
+# litellm_params that the proxy handles itself. The engine must not apply them again.
+_OURS = (
+    "rpm",
+    "tpm",
+    "weight",
+    "timeout",
+    "stream_timeout",
+    "max_retries",
+    "num_retries",
+    "max_parallel_requests",
+    "order",
+)
+
+# Variables that the engine never sees: the proxy's own, and those that LiteLLM's command takes for options. OTEL_*
+# variables are passed on because its `otel` callback reads them, too, and so are those of HTTP proxies.
+_PASSED_ON = ("OTEL_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+_WITHHELD = {v.name for v in VARIABLES if not v.name.upper().startswith(_PASSED_ON)} | set(
+    """
+    DIRECT_URL IAM_TOKEN_DB_AUTH AZURE_POSTGRESQL_AUTH USE_V2_MIGRATION_RESOLVER LITELLM_SALT_KEY
+    CONFIG_FILE_PATH WORKER_CONFIG LITELLM_CONFIG LITELLM_WORKER_STARTUP_HOOKS USE_AWS_KMS
+    HOST DEBUG DETAILED_DEBUG NUM_WORKERS GRANIAN_RUNTIME_THREADS SSL_KEYFILE_PATH SSL_CERTFILE_PATH
+    SERVER_ROOT_PATH SERVER_ROOT_PATHS KEEPALIVE_TIMEOUT TIMEOUT_WORKER_HEALTHCHECK LIMIT_CONCURRENCY
+    MAX_REQUESTS_BEFORE_RESTART MAX_REQUESTS_BEFORE_RESTART_JITTER PROMETHEUS_METRICS_PORT PROMETHEUS_MULTIPROC_DIR
+    """.split()
+)
+_WITHHELD_PREFIXES = ("REDIS_", "DATABASE_", "LITELLM_CONFIG_BUCKET_")
+# Make LiteLLM use the copies in its package instead of downloading these.
+_USE_WHAT_IT_SHIPS = (
+    "LITELLM_LOCAL_MODEL_COST_MAP",
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS",
+    "LITELLM_LOCAL_BLOG_POSTS",
+    "LITELLM_LOCAL_POLICY_TEMPLATES",
+    "LITELLM_LOCAL_AUTOROUTER_PRESETS",
+)
+
+
+def same_engine(one: Config, other: Config) -> bool:
+    """Whether the engine of one configuration can serve the other."""
+    return engine_configuration(one) == engine_configuration(other) and one.environment == other.environment
+
+
+def engine_configuration(config: Config) -> str:
+    """Return the YAML for `litellm --config`, with every deployment that is on and not a mock."""
+    content: dict[str, Any] = {
+        "model_list": [_model(d) for d in config.deployments if not d.off and d.kind != "mock"],
+        "router_settings": {"num_retries": 0, "disable_cooldowns": True},
+        "litellm_settings": {
+            "num_retries": 0,
+            "telemetry": False,
+            "disable_hf_tokenizer_download": True,
+            "drop_params": config.options.drop_params,
+            **config.options.engine_settings,
+        },
+        **config.options.engine_sections,
+        "general_settings": {
+            "master_key": f"os.environ/{MASTER_KEY_VARIABLE}",
+            "cancel_on_disconnect": True,
+            "disable_spend_logs": True,
+            # Otherwise LiteLLM lists every provider's models with our keys, at startup and every five minutes.
+            "disable_model_info_refresh": True,
+        },
+    }
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def _model(d: Deployment) -> dict[str, Any]:
+    params = {name: value for name, value in d.params.items() if name not in _OURS and name not in OUTPUT_LIMITS}
+    extra = params.get("extra_body")
+    if isinstance(extra, dict) and not OUTPUT_LIMITS.isdisjoint(extra):
+        # Each request carries its own output limit. One in the engine's config would override it.
+        params["extra_body"] = {k: v for k, v in extra.items() if k not in OUTPUT_LIMITS}
+    params["max_retries"] = 0
+    if _is_strangers(d):
+        params["api_key"] = _NO_KEY
+    name = f"{d.id}/*" if d.wildcard and "*" in str(params["model"]) else d.id
+    return {"model_name": name, "litellm_params": params, "model_info": {**d.info, "id": d.id}}
+
+
+def callback_modules(config: Config) -> list[Path]:
+    """Return the user's Python files beside the config, if a setting refers to a function in them.
+
+    LiteLLM imports modules from its config's directory, and those may import others.
+    """
+    options = config.options
+    named = [*callbacks.named(options.engine_settings)]
+    named += [
+        str((one.get("litellm_params") or {}).get("guardrail")) for one in options.engine_sections.get("guardrails", ())
+    ]
+    named += [str(one.get("custom_handler")) for one in options.engine_settings.get("custom_provider_map") or ()]
+    packages = [config.folder / name for name in callbacks.modules(named)]
+    if not any(path.exists() or path.with_suffix(".py").exists() for path in packages):
+        return []
+    return [*sorted(config.folder.glob("*.py")), *(path for path in packages if path.is_dir())]
+
+
+def _is_strangers(d: Deployment) -> bool:
+    """Whether a deployment has a custom address but no key. LiteLLM would send the provider's default key there."""
+    direct = DIRECT.get(d.provider)
+    base = d.params.get("api_base") or d.params.get("base_url")
+    if direct is None or not direct.base or not direct.key_variables or "api_key" in d.params or not base:
+        return False
+    if d.kind == "direct":
+        return d.api_key is None
+    return not str(base).startswith(REFERENCE) and origin(str(base)) != origin(direct.base)
+
+
+def engine_environment(own: Mapping[str, str], key: str) -> dict[str, str]:
+    """Return the engine's environment, without the proxy's own variables and with telemetry and downloads off."""
+    kept = {
+        name: value
+        for name, value in own.items()
+        if name not in _WITHHELD and not name.startswith(_WITHHELD_PREFIXES) and value
+    }
+    return {
+        **kept,
+        MASTER_KEY_VARIABLE: key,
+        **dict.fromkeys(_USE_WHAT_IT_SHIPS, "True"),
+        "LITELLM_TELEMETRY": "False",
+        "LITELLM_MODE": "PRODUCTION",  # otherwise it reads any .env file that it finds
+        "LITELLM_LOG": own.get("LITELLM_LOG", "ERROR"),
+        "NO_DOCS": "True",
+        "DISABLE_ADMIN_UI": "True",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+# Its packages.
+
+_CHECKOUT = Path(__file__).resolve().parents[1]
+# Written by dev/setup.py: the level that is installed, and a digest.
+_STAMP = _CHECKOUT / ".venv" / ".litellm-router-setup"
+_EXTRA = "install them with: pip install 'litellm-router[engine]'"
+# What a package installer reads of the environment. Our keys are none of its business.
+_NEEDED = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_NEEDED_PREFIXES = ("UV_", "XDG_", "LC_")
+_NEEDED_SUFFIXES = ("_proxy", "_PROXY")
+
+
+class PackagesMissing(Exception):
+    """The engine's packages are not installed. The message says why and what to do."""
+
+
+def packages_installed() -> bool:
+    """Whether the engine can start. In a checkout, the stamp tells a complete installation from an interrupted one."""
+    if _fetches():
+        return not _STAMP.read_text(encoding="utf-8").startswith("gateway ")
+    importlib.invalidate_caches()
+    return importlib.util.find_spec("litellm") is not None
+
+
+async def fetch_packages() -> None:
+    """Install the packages and log the progress. Raises PackagesMissing."""
+    if not _fetches():
+        raise PackagesMissing(f"its packages are not installed; {_EXTRA}")
+    log.info("engine_packages", progress="A model needs the engine: its packages are fetched, this once.")
+    child = await asyncio.create_subprocess_exec(
+        *(str(_CHECKOUT / "dev" / "setup"), "engine"),
+        env={name: value for name, value in os.environ.items() if _is_needed(name)},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert child.stderr is not None
+    lines: list[str] = []
+    try:
+        async for line in child.stderr:
+            lines.append(line.decode("utf-8", "replace").rstrip())
+            log.info("engine_packages", progress=lines[-1])
+        code = await child.wait()
+    except asyncio.CancelledError:
+        os.killpg(child.pid, signal.SIGTERM)
+        raise
+    if code:
+        said = next((line for line in lines if line.startswith("setup: ")), f"dev/setup ended with {code}")
+        reason = said.removeprefix("setup: ").removesuffix(" It said:").rstrip(".")
+        raise PackagesMissing(f"its packages could not be fetched: {reason}")
+
+
+def _fetches() -> bool:
+    """Whether this is a checkout in the environment that its dev/setup has made."""
+    return Path(sys.prefix).resolve() == _STAMP.parent.resolve() and _STAMP.exists()
+
+
+def _is_needed(name: str) -> bool:
+    return name in _NEEDED or name.startswith(_NEEDED_PREFIXES) or name.endswith(_NEEDED_SUFFIXES)
+
+
+# Its process.
 
 POLL_SECONDS = 0.25
 FIRST_PAUSE_SECONDS = 1.0
@@ -147,10 +354,10 @@ class Engine:
             while True:
                 began = time.monotonic()
                 try:
-                    if self._command is None and not packages.installed():
+                    if self._command is None and not packages_installed():
                         await self._fetch_packages()
                     await self._run_once(Path(folder))
-                except packages.PackagesMissing as error:
+                except PackagesMissing as error:
                     self._last_death = f"could not be started: {error}"
                 except OSError as error:
                     self._last_death = f"could not be started ({error.strerror})"
@@ -174,7 +381,7 @@ class Engine:
     async def _fetch_packages(self) -> None:
         self._fetching = True
         try:
-            await packages.fetch()
+            await fetch_packages()
         finally:
             self._fetching = False
 
@@ -182,12 +389,12 @@ class Engine:
         """Run the child process until it dies."""
         key, port = "sk-engine-" + secrets.token_hex(24), _free_port()
         path = folder / "config.yaml"
-        _write_private(path, configuration(self._config))
-        for module in modules(self._config):
+        _write_private(path, engine_configuration(self._config))
+        for module in callback_modules(self._config):
             link = folder / module.name
             if not link.is_symlink():
                 link.symlink_to(module)
-        surroundings = environment(self._own, key)
+        surroundings = engine_environment(self._own, key)
         credentials = surroundings.get(CREDENTIALS, "").strip()
         if credentials.startswith("{"):
             json.loads(credentials)
