@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dev.offline import build, snapshot, wrangler
+from dev.offline import build, bytecode, snapshot, wrangler
 from dev.offline.tools import REPOSITORY
 from dev.offline.workerd import Workerd
 from dev.process_engine.containers import ContainerInfo, Image
@@ -75,14 +75,13 @@ class OfflineEdge:
 
     def start(self, health: str = _HEALTH) -> int:
         """Starts everything; the status of GET `health`. Raises OSError (port taken), WorkerdFailed, MissingTool."""
-        kept = snapshot.find_or_make(self.config.main)
         if self.images is not None:
             images = {self.config.image(name): image for name, image in self._images().items()}
             self.engine = ProcessEngine(images, log=lambda line: self.log(f"proxy | {line}"))
             self.engine.start()
         try:
             self.workerd = Workerd(
-                self._build(kept),
+                self._build(),
                 host=self.host,
                 port=self.port,
                 log=lambda line: self.log(f"worker | {line}"),
@@ -98,10 +97,11 @@ class OfflineEdge:
         """Deploys another version of the Worker on the same port. It finds the running containers."""
         self.kill_worker()
         self.vars = vars
-        self._build(snapshot.find_or_make(self.config.main))
+        self._build()
         return self.start_worker(health)
 
-    def _build(self, kept: Path | None) -> Path:
+    def _build(self) -> Path:
+        memory = snapshot.find_or_make(self.config.main)
         socket = self.engine.socket_path if self.engine is not None else self.engine_socket
         return build.build(
             self.config,
@@ -109,7 +109,8 @@ class OfflineEdge:
             storage=self.directory / "storage",
             vars=self.vars,
             engine=build.Engine(socket, self.sidecar_image) if socket else None,
-            snapshot=kept,
+            snapshot=memory,
+            bytecode=bytecode.find_or_make(self.config.main, memory),
             replaced=self.replaced,
             versions=self.versions,
             v8_flags=self.v8_flags,

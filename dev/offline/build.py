@@ -67,6 +67,7 @@ def build(
     vars: Mapping[str, str] | None = None,
     engine: Engine | None = None,
     snapshot: Path | None = None,
+    bytecode: Path | None = None,
     replaced: Mapping[str, str] | None = None,
     versions: Sequence[Version] = (),
     v8_flags: Sequence[str] = (),
@@ -83,7 +84,8 @@ def build(
     storage.mkdir(parents=True, exist_ok=True)
     for name in ("prelude.mjs", "interpreter.mjs", "host.mjs"):
         shutil.copyfile(JS / name, out / name)
-    _place_snapshot(snapshot, out / "snapshot.bin")
+    _place(snapshot, out / "snapshot.bin")
+    _place(bytecode, out / "bytecode.bin")
     (out / "main.mjs").write_text(_main_module(config, _classes(config)), encoding="utf-8")
     (out / "version.mjs").write_text(_main_module(config, []), encoding="utf-8")
     modules = [_modules(config, out, "main.mjs", config.main, replaced or {}, "")]
@@ -114,6 +116,7 @@ def _modules(
         ("host.mjs", "esModule", "host.mjs"),
         *interpreter_modules(out),
         ("snapshot.bin", "data", "snapshot.bin"),
+        ("bytecode.bin", "data", "bytecode.bin"),
         ("sources.json", "text", f"{prefix}sources.json"),
     ]
     for path, text in sources.items():  # the SDK's own JavaScript, which it imports by path
@@ -124,16 +127,16 @@ def _modules(
     return modules
 
 
-def _place_snapshot(snapshot: Path | None, target: Path) -> None:
-    """Some 30 MB, so a link where the file system allows one; an empty file stands for no snapshot."""
+def _place(made: Path | None, target: Path) -> None:
+    """A snapshot has some 30 MB, so a link where the file system allows one; an empty file stands for none."""
     target.unlink(missing_ok=True)
-    if snapshot is None:
+    if made is None:
         target.touch()
         return
     try:
-        os.link(snapshot, target)
+        os.link(made, target)
     except OSError:
-        shutil.copyfile(snapshot, target)
+        shutil.copyfile(made, target)
 
 
 def interpreter_modules(out: Path) -> list[tuple[str, str, str]]:

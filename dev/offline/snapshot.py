@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from . import tools, workerd
@@ -28,22 +28,26 @@ _KEPT = 3
 
 def find_or_make(main: Path, cache: Path | None = None) -> Path | None:
     """The snapshot for the Worker with this main module, made now if need be; None, and a line, if it cannot be."""
-    cache = cache or CACHE
     modules = standard_modules(all_sources(main))
-    path = cache / f"{_key(modules)}.bin"
+    path = (cache or CACHE) / f"{_key(modules)}.bin"
+    return kept(path, lambda: _make(modules), _KEPT, "No snapshot of Python could be made")
+
+
+def kept(path: Path, make: Callable[[], bytes], most: int, failure: str) -> Path | None:
+    """The file, made now if need be. Of its kind, the `most` that were used last are kept beside it."""
     if path.exists():
         path.touch()  # the least recently used are thrown away
         return path
-    cache.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        content = _make(modules)
+        content = make()
     except (workerd.WorkerdFailed, http.client.HTTPException, OSError) as error:
-        print(f"No snapshot of Python could be made, so the Worker starts slower: {error}", file=sys.stderr)
+        print(f"{failure}, so the Worker starts slower: {error}", file=sys.stderr)
         return None
-    with tempfile.NamedTemporaryFile(dir=cache, delete=False) as file:  # another process may make the same one
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:  # another process may make the same one
         file.write(content)
     os.replace(file.name, path)
-    for old in sorted(cache.glob("*.bin"), key=lambda p: p.stat().st_mtime)[:-_KEPT]:
+    for old in sorted(path.parent.glob(f"*{path.suffix}"), key=lambda p: p.stat().st_mtime)[:-most]:
         old.unlink(missing_ok=True)
     return path
 
@@ -85,17 +89,27 @@ del name, importlib
 
 
 def _make(modules: list[str]) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="snapshot-") as scratch:
-        out = Path(scratch).resolve()
-        for name in ("prelude.mjs", "interpreter.mjs", "snapshot.mjs"):
-            shutil.copyfile(JS / name, out / name)
+    def fill(out: Path) -> list[tuple[str, str, str]]:
         (out / "warm_up.py").write_text(_warm_up(modules), encoding="utf-8")
-        (out / CONFIG).write_text(_config(out), encoding="utf-8")
+        return [("warm_up.py", "text", "warm_up.py")]
+
+    return made_by("snapshot.mjs", fill)
+
+
+def made_by(entry: str, fill: Callable[[Path], list[tuple[str, str, str]]]) -> bytes:
+    """What a throw-away workerd with this main module of dev/offline/js serves. `fill` writes further modules to a
+    directory and lists them. Raises WorkerdFailed, HTTPException, OSError."""
+    with tempfile.TemporaryDirectory(prefix="workerd-") as scratch:
+        out = Path(scratch).resolve()
+        for name in ("prelude.mjs", "interpreter.mjs", entry):
+            shutil.copyfile(JS / name, out / name)
+        modules = [(entry, "esModule", entry), *interpreter_modules(out), *fill(out)]
+        (out / CONFIG).write_text(_config(modules), encoding="utf-8")
         server = workerd.Workerd(out / CONFIG, log=lambda line: None)
         server.start()
         try:
             if server.wait_until_ready() != 200:
-                raise workerd.WorkerdFailed("workerd made no snapshot")
+                raise workerd.WorkerdFailed(f"workerd did not serve {entry}")
             connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
             connection.request("GET", "/")
             return connection.getresponse().read()
@@ -103,12 +117,7 @@ def _make(modules: list[str]) -> bytes:
             server.stop()
 
 
-def _config(out: Path) -> str:
-    modules = [
-        ("snapshot.mjs", "esModule", "snapshot.mjs"),
-        *interpreter_modules(out),
-        ("warm_up.py", "text", "warm_up.py"),
-    ]
+def _config(modules: list[tuple[str, str, str]]) -> str:
     return f"""using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [(name = "main", worker = (modules = {module_list(modules)}, compatibilityDate = "2026-06-01"))],

@@ -143,7 +143,7 @@ def test_the_config_holds_secrets_and_is_readable_only_by_its_owner(
 def test_every_embedded_file_exists(config: wrangler.WranglerConfig, tmp_path: Path) -> None:
     text = capnp(config, tmp_path)
     embedded = re.findall(r'embed "([^"]+)"', text)
-    assert {"main.mjs", "snapshot.bin"} <= set(embedded)
+    assert {"main.mjs", "snapshot.bin", "bytecode.bin"} <= set(embedded)
     for path in embedded:
         assert (tmp_path / "build" / path).exists(), path
 

@@ -1,12 +1,12 @@
 // Runs a Python Worker as workerd's own `python_workers` does, with Pyodide from npm instead of from the network.
 import { restore } from "./prelude.mjs";
-import { interpreter } from "./interpreter.mjs";
+import { interpreter, place, ROOT, unpack } from "./interpreter.mjs";
+import bytecode from "./bytecode.bin"; // empty: Python compiles the sources
 import snapshot from "./snapshot.bin"; // empty: start Python from nothing
 import sources from "./sources.json"; // { "path below ROOT": "text" }
 import * as cloudflareWorkers from "cloudflare:workers";
 import * as cloudflareSockets from "cloudflare:sockets";
 
-const ROOT = "/session/metadata"; // where workerd puts a Worker's files
 const RAW_METHODS = ["alarm", "webSocketMessage", "webSocketClose", "webSocketError"]; // arguments unconverted
 
 // A Python coroutine arrives here as a borrowed proxy that dies when the call returns, so a copy is kept alive.
@@ -46,15 +46,9 @@ async function start(mainModule) {
     patchWaitUntil,
   });
   pyodide.registerJsModule("_cloudflare_compat_flags", globalThis.Cloudflare?.compatibilityFlags ?? {});
-  const folders = new Set();
-  const utf8 = new TextEncoder();
-  for (const [path, text] of Object.entries(JSON.parse(sources))) {
-    const full = `${ROOT}/${path}`;
-    const folder = full.slice(0, full.lastIndexOf("/"));
-    if (!folders.has(folder)) pyodide.FS.mkdirTree(folder); // throws and catches an error for each folder that exists
-    folders.add(folder);
-    pyodide.FS.writeFile(full, utf8.encode(text)); // a string would be encoded by a loop in JavaScript
-  }
+  const utf8 = new TextEncoder(); // FS.writeFile would encode a string by a loop in JavaScript
+  place(pyodide.FS, Object.entries(JSON.parse(sources)).map(([path, text]) => [path, utf8.encode(text)]));
+  place(pyodide.FS, unpack(bytecode));
   pyodide.runPython(`import sys; sys.path.insert(0, "${ROOT}"); sys.path.append("${ROOT}/python_modules")`);
   const bridge = pyodide.pyimport("_offline_bridge");
   restore("getRandomValues", "fetch"); // from here on the Worker's own imports meet workerd's rules for global scope
