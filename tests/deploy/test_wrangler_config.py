@@ -14,8 +14,8 @@ def test_the_ledgers_storage_does_not_move() -> None:
     ]
     bindings = {binding["name"]: binding["class_name"] for binding in RAW["durable_objects"]["bindings"]}
     assert bindings == {"PROXY_CONTAINER": "ProxyContainer", "LEDGER": "Ledger"}
-    source = (WRANGLER_CONFIG.parent / "worker" / "edge" / "ledger_client.py").read_text()
-    assert '\nNAME = "ledger"\n' in source
+    source = (WRANGLER_CONFIG.parent / "worker" / "edge" / "forwarding.py").read_text()
+    assert '\nLEDGER_NAME = "ledger"\n' in source
 
 
 def test_all_containers_share_an_image_and_have_capacity_for_a_rollout() -> None:

@@ -53,8 +53,8 @@ class Workerd:
     """The Worker with the edge's verifier. It needs about 200 MB."""
 
     def __init__(self, directory: Path) -> None:
-        parts = [path for part in ("core", "edge/runtime") for path in (WORKER / part).rglob("*.py")]
-        parts += [WORKER / "catalog.py", WORKER / "edge" / "__init__.py", WORKER / "edge" / "token_door.py"]
+        parts = [path for part in ("core", "edge") for path in (WORKER / part).rglob("*.py")]
+        parts.append(WORKER / "catalog.py")
         sources = {path.relative_to(WORKER).as_posix(): path.read_text(encoding="utf-8") for path in parts}
         self.lines: list[str] = []
         self.edge = OfflineEdge(

@@ -1,21 +1,38 @@
-"""The admin API at the edge. Calls are forwarded to the ledger object."""
+"""What operators ask the edge for: the admin API, whose calls are forwarded to the ledger object, and the metrics.
 
+Imported with the first such request.
+"""
+
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qs
+
+from pyodide.ffi import JsException
 
 from core.api import admin
 from core.api.authorization import operators_only
 from core.api.endpoints import Endpoint
 from core.api.errors import ApiError, body_too_large, invalid_request, service_unavailable
+from core.api.health import RUNNING
 
-from . import body
 from .admission import Presented
-from .forwarding import Client
-from .ledger_client import LedgerClient, LedgerUnavailable
-from .responses import json_response, without_body
+from .forwarding import (
+    Client,
+    Instances,
+    LedgerClient,
+    LedgerUnavailable,
+    container_request,
+    read_body,
+    refuse_compressed,
+)
+from .requests import can_be_parsed
+from .responses import json_response, plain_response, without_body
 from .runtime.javascript import bindings, or_none, variable
 from .runtime.log import log
 
 _MAX_BYTES = int(admin.MAX_BODY_MB * 1024 * 1024)
+_METRICS = "/metrics"
+_METRIC_HELP = "Whether a container runs; 0 while it sleeps."
 
 
 async def administer(
@@ -50,13 +67,48 @@ async def _body(client: Client) -> bytes:
     """Reads the body. Raises ApiError 400, 411, 413 or 415."""
     if or_none(client.request.body) is None:
         return b""
-    body.refuse_compressed(client)
+    refuse_compressed(client)
     length = client.headers.get("content-length")
     if length is None:  # without it, the isolate cannot bound what it reads
         raise ApiError(411, "invalid_request_error", "Send the body with a Content-Length.", code="length_required")
     if int(length) > _MAX_BYTES:
         raise body_too_large(admin.MAX_BODY_MB)
-    content = (await body.buffer(client)).to_bytes()
-    if not body.can_be_parsed(content):
+    content = (await read_body(client)).to_bytes()
+    if not can_be_parsed(content):
         raise invalid_request("The body is nested too deeply.", code="invalid_json")
     return content
+
+
+async def scrape(
+    instances: Instances, client: Client, query: str, states: Mapping[str, str], *, by_master: bool
+) -> Any:
+    """Returns the states of all containers and the metrics of a running one. It wakes none.
+
+    `states`: the current state of every instance. Raises ApiError 400, 403 or 503.
+    """
+    if not by_master:
+        raise admin.operators_only()
+    names = list(states)
+    name = parse_qs(query).get("instance", names[:1])[0]
+    if name not in names:
+        raise invalid_request(f"The instances are {', '.join(names)}.", param="instance")
+    text = exposition(states)
+    if states[name] == RUNNING:
+        try:
+            found = await instances.answer(
+                lambda: container_request(client, _METRICS, ()), [name], client, stand_in=False
+            )
+            said = await found.response.text()
+        except JsException:
+            raise service_unavailable("The container ended while sending its metrics.", 1) from None
+        if found.response.status != 200:
+            raise service_unavailable("The container did not say its metrics.", 5)
+        text += said
+    return plain_response(text)
+
+
+def exposition(states: Mapping[str, str]) -> str:
+    """Returns the states of the instances in Prometheus' text format."""
+    name = "litellm_router_container_running"
+    lines = [f'{name}{{instance_name="{one}"}} {int(state == RUNNING)}\n' for one, state in states.items()]
+    return f"# HELP {name} {_METRIC_HELP}\n# TYPE {name} gauge\n{''.join(lines)}"

@@ -36,20 +36,22 @@ from core.protocol import (
 from core.values.claims import Claims, with_headers
 from core.values.output_steps import OutputSteps
 
-from . import body
 from .forwarding import (
     AGAIN,
     Answered,
     Apart,
     Client,
     Instances,
+    LedgerClient,
+    LedgerUnavailable,
     NoContainer,
     client_left,
     configuration,
     container_request,
+    read_body,
+    unavailable,
 )
-from .ledger_client import LedgerClient, LedgerUnavailable, unavailable
-from .requests import FIRST
+from .requests import FIRST, can_be_parsed
 from .runtime.javascript import error_text, or_none
 from .runtime.log import log
 
@@ -149,10 +151,10 @@ class Admission:
             return await self._upload(billable)
         self._held += length
         try:
-            buffer = await body.buffer(billable.client)
+            buffer = await read_body(billable.client)
             content = buffer.to_bytes()
             model = google.model_of(billable.path) if billable.endpoint.name in GOOGLE else None
-            parsed = body.can_be_parsed(content)
+            parsed = can_be_parsed(content)
             aliases = self._known_aliases(billable.who)
             quotes = 0
             while True:

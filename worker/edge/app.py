@@ -14,7 +14,7 @@ from pyodide.ffi import JsException
 from catalog import CATALOG
 from core.api import auth, google, health
 from core.api.auth import AuthorizedRequest, FailedAuthLimiter, presented_key
-from core.api.endpoints import SIGN_IN, Endpoint, dialect_of, path_of
+from core.api.endpoints import CALLS_A_MODEL, SIGN_IN, Endpoint, dialect_of, find, path_of
 from core.api.errors import ApiError, internal_error, invalid_request
 from core.api.headers import acceptable, cors, new_id, parse_origins
 from core.api.health import listed, missing, models_on
@@ -26,8 +26,7 @@ from core.protocol import GRANT_HEADER, MASTER, REQUEST_ID_HEADER, EdgeGrant
 from . import settings
 from .admission import Admission, BillableRequest, Presented
 from .container_life import longest_wake, read_limits
-from .forwarding import Client, Instances, container_request
-from .ledger_client import LedgerClient
+from .forwarding import Client, Instances, LedgerClient, container_request
 from .requests import candidates, instance_names, stand_in
 from .responses import (
     empty_response,
@@ -43,6 +42,7 @@ from .runtime.log import log, where
 
 if TYPE_CHECKING:
     from core.identity.callers import TokenAuthenticator
+
 
 # Seconds until an object that does not report its state counts as unavailable.
 STATE_TIMEOUT = 5.0
@@ -125,7 +125,7 @@ class Edge:
             return await administer(self._ledger, client, endpoint, path, search[1:], who)
         if endpoint.name == "metrics":
             await self._admission.authenticate(who, request_id)
-            from .metrics import scrape
+            from .administration import scrape
 
             by_master = who.administrator
             found = await scrape(self._instances, client, search[1:], await self._states(), by_master=by_master)
@@ -275,11 +275,32 @@ def _counted(headers: dict[str, str], request_id: str, refused: ApiError) -> Api
 
 
 def _refusal(client: Client, error: ApiError, began: float) -> Any:
-    from .request_line import log_refused  # imported on first use, so that other isolates start sooner
-
     path = path_of(client.request.url)
-    log_refused(client, path, error, began)
+    _log_refused(client, path, error, began)
     return error_response(error, dialect_of(path))
+
+
+def _log_refused(client: Client, path: str, error: ApiError, began: float) -> None:
+    """Logs a request that ends here. The container that answers any other writes its line.
+
+    `path`: the request's, raw. `began`: on `time.monotonic`. Only requests to a model have a line.
+    """
+    try:
+        endpoint = find(client.method, path).name
+    except ApiError:
+        return
+    if endpoint in CALLS_A_MODEL:
+        log(
+            "info",
+            "request_finished",
+            request_id=client.id,
+            endpoint=endpoint,
+            **error.log_fields,
+            status=error.status,
+            error=error.code or error.type,
+            cost=0,
+            seconds=round(time.monotonic() - began, 4),
+        )
 
 
 async def handle(request: Any) -> Any:

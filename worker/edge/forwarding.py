@@ -1,15 +1,16 @@
-"""Forwards requests to containers: builds the container's request and selects the instance."""
+"""Forwards requests: the client of the ledger's object, a client's request with its body, the choice of a container."""
 
 import asyncio
 import functools
+import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from pyodide.ffi import JsException
+from pyodide.ffi import JsException, to_js
 
 from catalog import CATALOG
-from core.api.errors import ApiError, service_unavailable
+from core.api.errors import ApiError, body_too_slow, invalid_request, service_unavailable
 from core.api.health import UNAVAILABLE
 from core.configuration import Configuration, own
 from core.protocol import (
@@ -26,12 +27,18 @@ from core.protocol import (
 )
 from core.values.json_text import to_json
 
-from .ledger_client import NAME as LEDGER_NAME
-from .ledger_client import LedgerUnavailable, object_of, unavailable
 from .requests import FIRST, dropped, forwarded
-from .runtime.javascript import bindings, error_text, js, kept, or_none, variable
+from .runtime.javascript import bindings, error_text, js, js_object, kept, or_none, variable
 from .runtime.log import log
 
+LEDGER_NAME = "ledger"
+# Seconds that a health result is valid, and the maximum seconds for the check.
+FRESH_SECONDS = 5.0
+PATIENCE_SECONDS = 5.0
+# The error of an object whose code does not know a field. It has done nothing then.
+_UNKNOWN_FIELD = "unexpected keyword argument"
+# The maximum seconds for a whole body. It occupies memory, possibly before its client's key has been checked.
+MOST_BODY_SECONDS = 30
 # Seconds that an instance is trusted to serve after its last response, without checking first.
 TRUST = 60.0
 # Seconds until a ledger object without a container is asked again.
@@ -43,11 +50,81 @@ AGAIN = (GONE, UNCONFIGURED)
 _SAME_BODY = object()
 
 
-@functools.cache
-def configuration() -> Configuration:
-    """Returns the configuration that this code was deployed with. The variables of an isolate never change."""
-    env = bindings()
-    return own(CATALOG, lambda name: variable(env, name))
+class LedgerUnavailable(Exception):
+    """The ledger did not respond. The operation may or may not have been done."""
+
+
+class LedgerClient:
+    """`namespace`: the LEDGER binding; None if missing. `place`: see `object_of`."""
+
+    def __init__(self, namespace: Any, place: str | None = None) -> None:
+        self._namespace = namespace
+        self._place = place
+        self._known: tuple[float, bool] | None = None
+
+    async def usable(self) -> bool:
+        """Whether the ledger responds. The result is cached for a few seconds."""
+        known = self._known
+        if known is not None and time.monotonic() - known[0] < FRESH_SECONDS:
+            return known[1]
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                found = (await self.call("check", {}))["ok"]
+        except (LedgerUnavailable, TimeoutError):
+            found = False
+        self._known = time.monotonic(), found
+        return found
+
+    async def admit(self, ask: Mapping[str, Any], configuration: Configuration) -> dict[str, Any]:
+        """Returns a result of `ledger.batch.batch` under this configuration. `ask`: the fields of
+        `ledger.admit.AdmissionRequest` except the lease. Raises LedgerUnavailable."""
+        asked = {**ask, "configuration": configuration.name}
+        # An older object knows no end users and candidates, an even older one no lower limits, no tags, or only its own
+        # configuration.
+        for left_out in (("end_user", "candidates"), ("steps", "without_limit"), ("tags",), ("configuration",)):
+            try:
+                return await self._admitted(asked, configuration)
+            except LedgerUnavailable as error:
+                if _UNKNOWN_FIELD not in str(error):
+                    raise
+            for name in left_out:
+                asked.pop(name, None)
+        return await self.call("admit", asked)
+
+    async def _admitted(self, asked: Mapping[str, Any], configuration: Configuration) -> dict[str, Any]:
+        """Sends the configuration first if the object lacks it. Raises LedgerUnavailable."""
+        result = await self.call("admit", asked)
+        if "unconfigured" in result:
+            await self._asked("configure", configuration.text())
+            result = await self.call("admit", asked)
+        return result
+
+    async def call(self, method: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Calls a method of the ledger. Raises LedgerUnavailable."""
+        return json.loads(await self._asked(method, json.dumps(fields)))
+
+    async def _asked(self, method: str, text: str) -> str:
+        if self._namespace is None:
+            raise LedgerUnavailable("there is no LEDGER binding")
+        try:
+            return await getattr(object_of(self._namespace, LEDGER_NAME, self._place), method)(text)
+        except Exception as error:  # noqa: BLE001 without the ledger nothing can be paid for, whatever the error
+            raise LedgerUnavailable(f"{type(error).__name__}: {error_text(error)}") from None
+
+
+def object_of(namespace: Any, name: str, place: str | None) -> Any:
+    """Returns the stub of a Durable Object. `place`: where to create it if it does not exist yet, permanently; None
+    leaves it to Cloudflare
+    (https://developers.cloudflare.com/durable-objects/reference/data-location/#provide-a-location-hint)."""
+    if place is None:
+        return namespace.getByName(name)
+    return namespace.getByName(name, js_object({"locationHint": place}))
+
+
+def unavailable(error: LedgerUnavailable, request_id: str) -> ApiError:
+    """Logs the error and returns the 503 for the client."""
+    log("error", "ledger_unavailable", request_id=request_id, reason=str(error))
+    return service_unavailable("The ledger cannot be used now, so nothing can be paid for. Try again in a moment.")
 
 
 class Client(NamedTuple):
@@ -67,6 +144,48 @@ class Client(NamedTuple):
     @property
     def left(self) -> bool:
         return self.request.signal.aborted
+
+
+def client_left() -> ApiError:
+    """The client disconnected; the response is discarded."""
+    return ApiError(499, "client_left", "The client left.")
+
+
+async def read_body(client: Client) -> Any:
+    """Returns a JS buffer. Raises ApiError 400 if the body is incomplete, 408 if it takes too long."""
+    # There is no way to tell whether the body has arrived already. A promise for the timeout costs 80 µs. Canceling a
+    # Python task would be cheaper, but leaks whatever waits for a body that never arrives.
+    late = kept("Promise.withResolvers")()
+    timer = kept("setTimeout")(late.resolve, int(MOST_BODY_SECONDS * 1000))
+    try:
+        found = await kept("Promise.race")(to_js([client.request.arrayBuffer(), late.promise]))
+    except JsException:
+        raise broke_off() from None
+    finally:
+        kept("clearTimeout")(timer)
+    if found is None:
+        raise body_too_slow()
+    return found
+
+
+def broke_off() -> ApiError:
+    """The error for an incomplete body. A client that has closed only its sending side can still read it."""
+    return invalid_request("The request body ended early.")
+
+
+def refuse_compressed(client: Client) -> None:
+    """Raises ApiError 415 for compressed bodies."""
+    if client.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
+        raise ApiError(
+            415, "invalid_request_error", "Compressed request bodies are not supported.", code="unsupported_encoding"
+        )
+
+
+@functools.cache
+def configuration() -> Configuration:
+    """Returns the configuration that this code was deployed with. The variables of an isolate never change."""
+    env = bindings()
+    return own(CATALOG, lambda name: variable(env, name))
 
 
 def container_request(
@@ -104,11 +223,6 @@ def container_request(
 def _of_this_code() -> dict[str, str]:
     """Returns the headers that are the same for every request."""
     return {CATALOG_HEADER: CATALOG["hash"], CONFIGURATION_HEADER: configuration().name}
-
-
-def client_left() -> ApiError:
-    """The client disconnected; the response is discarded."""
-    return ApiError(499, "client_left", "The client left.")
 
 
 class NoContainer(ApiError):

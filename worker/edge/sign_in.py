@@ -11,8 +11,7 @@ from core.sign_in.settings import SignInSettings
 from core.values.derived_secrets import derived
 
 from .admission import Presented
-from .forwarding import Client
-from .ledger_client import LedgerClient, LedgerUnavailable, unavailable
+from .forwarding import Client, LedgerClient, LedgerUnavailable, unavailable
 from .runtime.javascript import NULL, js, js_headers
 from .runtime.log import log
 
@@ -25,7 +24,7 @@ def made(settings: SignInSettings, secret: str, most_failures: int) -> Any:
     """Returns the isolate's `SignIn`."""
     from core.sign_in.flow import SignIn
 
-    from .token_door import TokenDoor
+    from .tokens import TokenDoor
 
     own = derived(secret.encode("utf-8", "surrogatepass"), _PURPOSE, 32)
     return SignIn(settings, own, TokenDoor(), most_failures)

@@ -1,18 +1,24 @@
-"""Who a JWT names, at the edge. Imported with the first JWT."""
+"""Who a JWT names, at the edge: public keys are fetched, and signatures checked, by fetch and WebCrypto.
 
-from collections.abc import Mapping
+Imported with the first JWT or sign-in. https://developers.cloudflare.com/workers/runtime-apis/web-crypto/
+"""
+
+from collections.abc import Coroutine, Mapping
 from typing import Any
+
+from pyodide.ffi import JsException, to_js
 
 from catalog import CATALOG
 from core.api.errors import service_unavailable
 from core.identity import jwt
 from core.identity.callers import TokenAuthenticator
 from core.identity.claims import KEY, ClaimRules
+from core.identity.jwt import ALGORITHMS, PublicKey, Token
+from core.identity.verifier import FETCH_SECONDS, CannotFetch
 
-from .ledger_client import LedgerClient, LedgerUnavailable
-from .runtime.javascript import bindings, variable
+from .forwarding import LedgerClient, LedgerUnavailable
+from .runtime.javascript import bindings, error_text, js, js_headers, js_object, kept, or_none, variable, wait_until
 from .runtime.log import log
-from .token_door import TokenDoor
 
 
 def token_authenticator(ledger: LedgerClient, leeway: float) -> TokenAuthenticator:
@@ -41,3 +47,89 @@ def token_authenticator(ledger: LedgerClient, leeway: float) -> TokenAuthenticat
 
     rules = ClaimRules.read(CATALOG["jwt_auth"])
     return TokenAuthenticator(rules, rules.trusts(read), TokenDoor(), find_owners, leeway=leeway)
+
+
+_ACCEPT = {"accept": "application/json"}
+_MOST_KEYS = 1000
+
+
+class TokenDoor:
+    """A `Door`."""
+
+    def __init__(self) -> None:
+        self._keys: dict[tuple[PublicKey, str], Any] = {}
+
+    async def fetch(self, url: str) -> bytes:
+        status, content = await self.exchange(url, _ACCEPT, None)
+        if status != 200:
+            raise CannotFetch(f"the server answered {status}")
+        return content
+
+    async def exchange(self, url: str, headers: Mapping[str, str], body: bytes | None) -> tuple[int, bytes]:
+        """For `core.sign_in.flow.Provider`."""
+        sent = {} if body is None else {"body": body.decode()}
+        try:
+            response = await js.fetch(
+                url,
+                method="GET" if body is None else "POST",
+                headers=js_headers(headers.items()),
+                redirect="manual",
+                signal=js.AbortSignal.timeout(int(FETCH_SECONDS * 1000)),
+                **sent,
+            )
+            length = or_none(response.headers.get("content-length")) or "0"
+            if int(length) > jwt.MOST_BYTES:
+                if response.body:
+                    await response.body.cancel()
+                raise CannotFetch(f"the answer has {length} bytes")
+            content = (await response.arrayBuffer()).to_bytes()
+        except JsException as error:
+            reason = str(getattr(error, "name", "") or "no answer")
+            raise CannotFetch(f"the server cannot be reached: {reason}") from None
+        if len(content) > jwt.MOST_BYTES:
+            raise CannotFetch(f"the answer has more than {jwt.MOST_BYTES} bytes")
+        return response.status, content
+
+    async def is_signed(self, key: PublicKey, token: Token) -> bool:
+        subtle, name = kept("crypto.subtle"), token.algorithm
+        try:
+            own = self._keys.get((key, name))
+            if own is None:
+                jwk, usages = js_object(dict(key.jwk)), to_js(["verify"])
+                own = await subtle.importKey("jwk", jwk, js_object(_import(name)), False, usages)
+                if len(self._keys) >= _MOST_KEYS:
+                    self._keys.clear()
+                self._keys[key, name] = own
+            signature, signed = to_js(token.signature), to_js(token.signed)
+            return bool(await subtle.verify(js_object(_check(name)), own, signature, signed))
+        except JsException as error:
+            log("debug", "jwt_key_unusable", reason=error_text(error))
+            return False
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        wait_until(work)
+
+    def report(self, event: str, url: str, reason: str) -> None:
+        log("warning", event, url=url, reason=reason)
+
+
+def _hash_name(name: str) -> str:
+    return f"SHA-{ALGORITHMS[name].bits}"
+
+
+def _import(name: str) -> dict[str, Any]:
+    """Returns the parameters of `importKey`."""
+    algorithm = ALGORITHMS[name]
+    if algorithm.kty == "RSA":
+        return {"name": "RSA-PSS" if algorithm.pss else "RSASSA-PKCS1-v1_5", "hash": _hash_name(name)}
+    return {"name": "ECDSA", "namedCurve": algorithm.crv} if algorithm.kty == "EC" else {"name": "Ed25519"}
+
+
+def _check(name: str) -> dict[str, Any]:
+    """Returns the parameters of `verify`."""
+    algorithm = ALGORITHMS[name]
+    if algorithm.pss:
+        return {"name": "RSA-PSS", "saltLength": algorithm.bits // 8}
+    if algorithm.kty == "EC":
+        return {"name": "ECDSA", "hash": _hash_name(name)}
+    return {"name": "RSASSA-PKCS1-v1_5" if algorithm.kty == "RSA" else "Ed25519"}

@@ -10,7 +10,7 @@ from core.identity.jwt import InvalidToken
 from core.identity.verifier import KeysUnavailable, Trust, Verifier
 from edge.runtime import interpreter
 from edge.runtime.javascript import js
-from edge.token_door import TokenDoor
+from edge.tokens import TokenDoor
 
 interpreter.install_entries()
 interpreter.install_event_loop()

@@ -4,7 +4,7 @@
     trust = Trust("https://issuer.example", ("my-client-id",), ("https://issuer.example/jwks",))
     claims = await verifier.verify(token, [trust], time.time())
 
-The doors are `container/server/token_door.py` and `worker/edge/token_door.py`.
+The doors are `container/server/token_door.py` and `worker/edge/tokens.py`.
 
 Keys are kept for `ttl` seconds. In the last quarter of that time a request fetches new ones without waiting for them.
 When the issuer's server does not answer, the keys that are known serve for `stale_ttl` seconds more; after that, nobody

@@ -29,8 +29,7 @@ from core.protocol import (
     grant_of,
 )
 
-from ..forwarding import client_left
-from ..ledger_client import LedgerUnavailable
+from ..forwarding import LedgerUnavailable, client_left
 from ..responses import error_response
 from ..runtime import interpreter
 from ..runtime.javascript import bindings, error_text, js, js_headers, kept, or_none, unwrapped, variable
@@ -64,7 +63,7 @@ class _Carried(NamedTuple):
 
 
 class Ledger(ContainerObject):
-    """The single ledger object, named `ledger_client.NAME`. Its decisions run one at a time."""
+    """The single ledger object, named `forwarding.LEDGER_NAME`. Its decisions run one at a time."""
 
     def __init__(self, ctx: Any, env: Any) -> None:
         super().__init__(ctx, env)

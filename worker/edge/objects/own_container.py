@@ -43,9 +43,8 @@ from core.protocol import (
     instance_of,
 )
 
-from ..body import broke_off
 from ..container_life import PROBE_TIMEOUT, Lifecycle, NotServing, Started, StoredRecord, read_limits
-from ..ledger_client import LedgerClient, LedgerUnavailable
+from ..forwarding import LedgerClient, LedgerUnavailable, broke_off
 from ..responses import error_response
 from ..runtime import interpreter
 from ..runtime.javascript import bindings, error_text, js, js_headers, js_object, kept, or_none, unwrapped, variable

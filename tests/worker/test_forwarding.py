@@ -16,9 +16,9 @@ ASK = {"id": "one", "tags": '["a"]'}
 
 
 @pytest.fixture
-def ledger_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def forwarding(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The module, with stand-ins for the modules that only the Workers runtime has."""
-    absent = {"js": (), "pyodide": (), "pyodide.ffi": ("JsProxy", "to_js", "jsnull"), "workers": ()}
+    absent = {"js": (), "pyodide": (), "pyodide.ffi": ("JsException", "JsProxy", "to_js", "jsnull"), "workers": ()}
     for name, names in absent.items():
         module = ModuleType(name)
         for each in names:
@@ -26,7 +26,7 @@ def ledger_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(sys.modules["workers"], "import_from_javascript", object, raising=False)
     before = set(sys.modules)
-    yield importlib.import_module("worker.edge.ledger_client")
+    yield importlib.import_module("worker.edge.forwarding")
     for name in set(sys.modules) - before:
         if name.startswith("worker.edge."):
             del sys.modules[name]
@@ -61,14 +61,14 @@ class LedgerObject:
     ("knows", "under"), [(("configuration", "tags"), "new-1"), (("configuration",), "new-1"), ((), None)]
 )
 async def test_a_request_is_admitted_under_its_configuration_if_the_object_has_configurations(
-    ledger_client: Any, knows: tuple[str, ...], under: str | None
+    forwarding: Any, knows: tuple[str, ...], under: str | None
 ) -> None:
     ledger = LedgerObject(*knows)
-    assert await ledger_client.LedgerClient(ledger).admit(ASK, CONFIGURATION) == {"ok": True}
+    assert await forwarding.LedgerClient(ledger).admit(ASK, CONFIGURATION) == {"ok": True}
     assert ledger.under == [under]
 
 
-async def test_other_failures_are_not_repeated(ledger_client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_other_failures_are_not_repeated(forwarding: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = LedgerObject("configuration", "tags")
     calls: list[str] = []
 
@@ -77,6 +77,6 @@ async def test_other_failures_are_not_repeated(ledger_client: Any, monkeypatch: 
         raise RuntimeError("it may have been admitted")
 
     monkeypatch.setattr(ledger, "admit", failing)
-    with pytest.raises(ledger_client.LedgerUnavailable):
-        await ledger_client.LedgerClient(ledger).admit(ASK, CONFIGURATION)
+    with pytest.raises(forwarding.LedgerUnavailable):
+        await forwarding.LedgerClient(ledger).admit(ASK, CONFIGURATION)
     assert len(calls) == 1
