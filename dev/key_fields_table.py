@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from worker.core.ledger.key_fields import FIELDS
+from worker.core.ledger.keys import FIELDS
 
 PAGE = Path(__file__).parents[1] / "docs" / "keys.md"
 _BEGIN, _END = "<!-- key fields, written by dev/key_fields_table.py -->\n", "<!-- end of key fields -->\n"

@@ -16,8 +16,8 @@ from worker.core.ledger.admit import AdmissionRequest
 from worker.core.ledger.decision import Decision, Dialect
 from worker.core.ledger.declared import AnyDeclared, sync_declared
 from worker.core.ledger.expiry import AT_ONCE, expire, expire_instance, expire_others, forget_end_users
+from worker.core.ledger.keys import new_id
 from worker.core.ledger.schema import writable
-from worker.core.ledger.secrets import new_id
 from worker.core.ledger.waiting_line import DEFAULT_PATIENCE, WaitingLine
 
 from ..ledger.stores import LedgerUnavailable, Store

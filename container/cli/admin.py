@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
-from worker.core.ledger.key_fields import FIELDS
+from worker.core.ledger.keys import FIELDS
 from worker.core.ledger.owner_fields import BUDGETS, END_USER, OF_KIND, TAG, TEAM, USER
 from worker.core.values.fields import USD, Field
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from worker.core.ledger.key_fields import FIELDS
+from worker.core.ledger.keys import FIELDS
 from worker.core.settings import flag
 from worker.core.values.fields import Field
 

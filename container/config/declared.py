@@ -10,7 +10,7 @@ from typing import Any
 from worker.core.configuration import TOKEN_VARIABLE
 from worker.core.ledger import declared, keys
 from worker.core.ledger.declared import Declared, DeclaredOwner
-from worker.core.ledger.key_fields import FieldError
+from worker.core.values.fields import FieldError
 
 from .document import REFERENCE, Document, KeyPath, did_you_mean
 

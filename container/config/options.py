@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.core.ledger.accounts import Limits, Policy
 from worker.core.ledger.declared import SECTIONS
-from worker.core.ledger.secrets import hash_secret
+from worker.core.ledger.keys import hash_secret
 from worker.core.log_text import FORMATS
 
 from . import callbacks, declared, foreign_settings, observability, response_cache, sections

@@ -14,7 +14,7 @@ import orjson
 
 from worker.core.api.endpoints import Endpoint, dialect, find
 from worker.core.api.errors import ApiError, invalid_request, service_unavailable, unknown_path, wrong_method
-from worker.core.ledger.secrets import new_id
+from worker.core.ledger.keys import new_id
 from worker.core.pricing.estimate import Prompt, prompt
 from worker.core.pricing.quote import Quote
 from worker.core.protocol import ENDING, GO_PREFIX, JOURNAL_PATH, NO_INSTANCE_HEADER, PARK_PREFIX, JournalPoll

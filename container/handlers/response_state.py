@@ -19,7 +19,7 @@ import orjson
 from worker.core.api.errors import ApiError, invalid_request, service_unavailable
 from worker.core.ledger import kept_responses as decisions
 from worker.core.ledger.decision import Decision, Dialect
-from worker.core.ledger.secrets import new_id
+from worker.core.ledger.keys import new_id
 from worker.core.pricing.estimate import Prompt, is_reference, prompt
 from worker.core.pricing.prices import LEAST_OF_RESPONSES, image_tokens
 from worker.core.pricing.usage import Usage, usage

@@ -20,7 +20,7 @@ from worker.core.api.auth import (
 )
 from worker.core.api.endpoints import Endpoint
 from worker.core.api.errors import ApiError, forbidden, unauthenticated
-from worker.core.ledger.secrets import PREFIX, hash_secret
+from worker.core.ledger.keys import SECRET_PREFIX, hash_secret
 from worker.core.protocol import TOKEN_HEADER
 from worker.core.settings import public_models
 
@@ -98,7 +98,7 @@ class Authenticator:
         assert self._master_key is not None
         given = presented_key(context.header)
         if given is not None and not same_secret(given, self._master_key):
-            if self._virtual_keys and given.startswith(PREFIX):
+            if self._virtual_keys and given.startswith(SECRET_PREFIX):
                 context.key_hash = hash_secret(given)  # the ledger decides whether the key exists
                 return
             if self._jwts and looks_like_a_jwt(given):

@@ -20,7 +20,7 @@ from container.server.settings import read
 from tests.container.raw import Answer, ask
 from tests.container.serving import serving
 from tests.ledger.support import Ledger
-from worker.core.ledger.secrets import new_id
+from worker.core.ledger.keys import new_id
 
 MASTER = "sk-master-of-the-tests"
 

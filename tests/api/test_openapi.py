@@ -7,7 +7,7 @@ import pytest
 
 from worker.core.api import openapi
 from worker.core.api.endpoints import ALL, find
-from worker.core.ledger import key_fields
+from worker.core.ledger import keys
 from worker.core.ledger.field_schemas import FIELD_SCHEMAS
 
 DOCUMENT = openapi.document(FIELD_SCHEMAS)
@@ -46,10 +46,10 @@ def test_the_served_text_is_the_document():
 @pytest.mark.parametrize("name", ["KeyGenerate", "KeyUpdate", "KeyRegenerate"])
 def test_every_field_of_a_key_can_be_sent(name: str):
     properties = DOCUMENT["components"]["schemas"][name]["properties"]
-    assert set(key_fields.NAMES) <= properties.keys()
-    assert all(properties[field]["description"] for field in key_fields.NAMES)
+    assert set(keys.NAMES) <= properties.keys()
+    assert all(properties[field]["description"] for field in keys.NAMES)
 
 
 def test_every_public_column_of_a_key_is_shown():
-    shown = {field.shown or field.name for field in key_fields.COLUMNS.values()} - {""}
+    shown = {field.shown or field.name for field in keys.KEYS.columns.values()} - {""}
     assert shown <= DOCUMENT["components"]["schemas"]["Key"]["properties"].keys()

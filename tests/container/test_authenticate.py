@@ -11,7 +11,7 @@ from container.server.context import RequestContext
 from container.server.settings import read
 from worker.core.api.endpoints import find
 from worker.core.api.errors import ApiError
-from worker.core.ledger.secrets import hash_secret
+from worker.core.ledger.keys import hash_secret
 
 KEY = "sk-master"
 NO_HEADERS: Mapping[str, str] = {}

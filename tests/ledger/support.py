@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from container.ledger.stores import Store
-from worker.core.ledger import key_admin, key_fields, secrets
+from worker.core.ledger import key_admin, keys
 from worker.core.ledger.accounts import Policy, open_account
 from worker.core.ledger.admit import AdmissionRequest
 from worker.core.ledger.batch import batch
@@ -35,7 +35,7 @@ class Ledger:
         made = await self.store.run(key_admin.generate(self.store.dialect, fields, self.now))
         assert made["ok"], made
         if unchecked:
-            columns = key_fields.columns(unchecked, (), self.now)
+            columns = keys.KEYS.read(unchecked, (), self.now)
             changes = ", ".join(f"{name} = ?" for name in columns)
             by_hash = "SELECT key_id FROM ledger_secrets WHERE hash = ?"
             sql = f"UPDATE ledger_keys SET {changes} WHERE id IN ({by_hash})"
@@ -76,7 +76,7 @@ class Ledger:
     def request(self, key: str | None, amount: int | None = 0, **fields: Any) -> AdmissionRequest:
         return AdmissionRequest(
             id=f"{next(_ids):032x}",
-            secret_hash=None if key is None else secrets.hash_secret(key),
+            secret_hash=None if key is None else keys.hash_secret(key),
             model="gpt-4o",
             endpoint="chat_completions",
             amount=amount,

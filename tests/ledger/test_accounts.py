@@ -11,7 +11,7 @@ from worker.core.ledger import admit, alerts, key_admin, spend
 from worker.core.ledger.accounts import Limits, Policy
 from worker.core.ledger.batch import batch
 from worker.core.ledger.expiry import expire, forget_end_users
-from worker.core.ledger.secrets import hash_secret
+from worker.core.ledger.keys import hash_secret
 from worker.core.ledger.settle import Report
 from worker.core.values import periods
 

@@ -9,7 +9,7 @@ from container.ledger.stores import Store
 from tests.ledger.support import Ledger, query
 from worker.core.api import authorization
 from worker.core.api.endpoints import ALL
-from worker.core.ledger import declared, secrets, sessions
+from worker.core.ledger import declared, keys, sessions
 from worker.core.ledger.accounts import Limits, Policy
 from worker.core.ledger.administration import decide
 from worker.core.ledger.decision import POSTGRES
@@ -50,7 +50,7 @@ class Company(Ledger):
         credential = who
         if isinstance(who, str):
             is_key = who.startswith("sk-")
-            credential = {"key": secrets.hash_secret(who)} if is_key else {"person": {"user_id": who}}
+            credential = {"key": keys.hash_secret(who)} if is_key else {"person": {"user_id": who}}
         reads = name in ("key_info", "key_list", "spend_logs", "spend_keys", "spend_activity", "global_spend")
         called = {"name": name, "key": key, "query": query or asked, "body": None if reads else (body or {})}
         return await self.store.run(decide(self.store.dialect, self.policy, called, self.now, credential))
@@ -396,7 +396,7 @@ HOUR = periods.HOUR
 
 
 async def signed_in(company: Company, user: str, *, login: str = "", **fields: Any) -> dict[str, str]:
-    hash = secrets.hash_secret(f"{user}{login}")
+    hash = keys.hash_secret(f"{user}{login}")
     session = sessions.Session(user, "", "", "", (), (), company.now, HOUR, company.now + 8 * HOUR)
     started = sessions.start(
         company.store.dialect, hash, login or f"login of {user}", session._replace(**fields), company.now

@@ -9,9 +9,9 @@ from container.ledger.stores import Store
 from tests.ledger.support import NOON, Ledger, check_balance, query
 from worker.core.ledger import declared, key_admin
 from worker.core.ledger.admit import authenticate
-from worker.core.ledger.key_fields import FieldError
-from worker.core.ledger.secrets import hash_secret
+from worker.core.ledger.keys import hash_secret
 from worker.core.values import periods
+from worker.core.values.fields import FieldError
 
 BOT, CI, OTHER = "sk-secret-of-bot", "sk-secret-of-ci", "sk-another-secret"
 DAY = periods.DAY

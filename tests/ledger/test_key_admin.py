@@ -8,7 +8,7 @@ import pytest
 
 from container.ledger.stores import Store
 from tests.ledger.support import NOON, Ledger, query
-from worker.core.ledger import key_admin, secrets
+from worker.core.ledger import key_admin, keys
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.administration import decide
 from worker.core.ledger.admit import authenticate
@@ -202,7 +202,7 @@ async def test_an_expired_key_is_refused(ledger: Ledger) -> None:
     assert (await ledger.admit(key))["ok"]
     ledger.now += 1
     assert (await ledger.admit(key))["message"] == "This API key is not valid here."
-    found = await ledger.store.run(authenticate(secrets.hash_secret(key), ledger.now))
+    found = await ledger.store.run(authenticate(keys.hash_secret(key), ledger.now))
     assert found["status"] == 401
 
 
@@ -224,9 +224,7 @@ async def test_a_regenerated_key_works_with_both_secrets_and_then_only_the_new_o
 
 async def test_without_a_grace_period_the_old_secret_is_revoked_at_once(ledger: Ledger) -> None:
     old = await ledger.key()
-    regenerate = key_admin.regenerate(
-        ledger.store.dialect, secrets.hash_secret(old), {"new_key": "sk-the-new-one"}, NOON
-    )
+    regenerate = key_admin.regenerate(ledger.store.dialect, keys.hash_secret(old), {"new_key": "sk-the-new-one"}, NOON)
     assert (await do(ledger, regenerate))["key"] == "sk-the-new-one"
     assert (await ledger.admit(old))["status"] == 401
     assert (await ledger.admit("sk-the-new-one"))["ok"]
@@ -251,7 +249,7 @@ async def test_a_deleted_key_is_gone_and_its_spend_remains(ledger: Ledger) -> No
     assert (await ledger.admit(key))["ok"]
     # Identified by their tokens: a secret is shown only when it is created.
     assert await do(ledger, key_admin.delete(ledger.store.dialect, {"keys": [key]})) == {
-        "deleted_keys": [secrets.hash_secret(key)]
+        "deleted_keys": [keys.hash_secret(key)]
     }
     assert (await ledger.admit(key))["status"] == 401
     assert await ledger.settle(running["reservation"], 400) == "settled"
@@ -270,7 +268,7 @@ async def test_a_key_is_deleted_by_its_alias(ledger: Ledger) -> None:
 
 async def test_keys_and_aliases_are_deleted_together_or_not_at_all(ledger: Ledger) -> None:
     bot, other = await ledger.key(key_alias="bot"), await ledger.key(key_alias="other")
-    token = secrets.hash_secret(other)
+    token = keys.hash_secret(other)
     for body, param in (
         ({"keys": [other], "key_aliases": ["nobody"]}, "key_aliases"),
         ({"keys": ["sk-nobody"], "key_aliases": ["bot"]}, "keys"),

@@ -13,7 +13,7 @@ from worker.core.identity.callers import Caller, Team
 from worker.core.ledger import admit, token_owners
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.administration import decide
-from worker.core.ledger.secrets import hash_secret
+from worker.core.ledger.keys import hash_secret
 
 ALIASES = {"fast": "small", "gpt-4o": "small", "small": "gpt-4o", "far": "fast"}
 

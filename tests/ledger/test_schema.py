@@ -13,7 +13,7 @@ from tests.ledger.postgres_server import run_tool
 from tests.ledger.support import Ledger, check_balance, query
 from worker.core.ledger import alerts, schema
 from worker.core.ledger.decision import Decision, Steps
-from worker.core.ledger.secrets import hash_secret
+from worker.core.ledger.keys import hash_secret
 from worker.core.ledger.settle import OPEN
 
 

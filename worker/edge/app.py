@@ -18,8 +18,7 @@ from core.api.endpoints import CALLS_A_MODEL, SIGN_IN, Endpoint, dialect_of, fin
 from core.api.errors import ApiError, internal_error, invalid_request
 from core.api.headers import acceptable, cors, new_id, parse_origins
 from core.api.health import listed, missing, models_on
-from core.ledger.keys import of_a_key
-from core.ledger.secrets import hash_secret
+from core.ledger.keys import hash_secret, of_a_key
 from core.pricing.quote import Quoter
 from core.protocol import GRANT_HEADER, MASTER, REQUEST_ID_HEADER, EdgeGrant
 

@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from container.config.options import Options
-from worker.core.ledger.secrets import hash_secret
+from worker.core.ledger.keys import hash_secret
 
 MODELS = [
     {"model_name": name, "litellm_params": {"model": "openai/x", "mock_response": "hi"}} for name in ("gpt", "free/*")

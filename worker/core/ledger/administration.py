@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+from ..values.fields import FieldError
 from . import budget_admin, callers, decision, key_admin, owner_admin, owner_views, sessions, spend, team_members
 from .accounts import Policy
 from .decision import Decision, Dialect, Result, Scope, Steps
-from .key_fields import FieldError
 from .owner_fields import OF_KIND, USER_ROLES, OwnerKind
 
 Call = Mapping[str, Any]

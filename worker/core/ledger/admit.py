@@ -41,7 +41,7 @@ from .accounts import (
     user_account,
 )
 from .decision import Decision, Steps
-from .key_fields import Key
+from .keys import Key
 
 # Blocked, expired and replaced keys share one message, so that guessing does not reveal which keys exist.
 _NOT_VALID = "This API key is not valid here."

@@ -21,7 +21,7 @@ from . import admit, keys, settle
 from .accounts import GLOBAL, NAMES, NO_LIMITS, Account, Limits, Policy, key_account, kind_of, merged, new_account
 from .admit import AdmissionRequest, Caller, Payer, Principal, drawn_on, principal
 from .decision import Decision, Dialect, Row, Statement, Steps, marks
-from .key_fields import Key
+from .keys import Key
 from .lookup import Lookup, Nothing, among
 from .settle import Found, Report
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..values.fields import FieldError, check_budgets, is_printable, only
-from . import decision, keys, secrets
+from . import decision, keys
 from .decision import Decision, Dialect, Steps, containing, marks
 from .owner_fields import BUDGETS, Budget
 from .owner_views import MAX_PAGE, MAX_UNPAGED, MOST_NAMED, paged
@@ -89,7 +89,7 @@ def valid_id(id: Any, param: str) -> str:
 def _new(body: Mapping[str, Any], now: int) -> Steps:
     wanted = BUDGETS.read(body, ("budget_id",), now)
     given = body.get("budget_id")
-    id = secrets.new_id() if given in (None, "") else valid_id(given, "budget_id")
+    id = keys.new_id() if given in (None, "") else valid_id(given, "budget_id")
     if (yield from find(id)) is not None:
         return decision.invalid(f"The budget '{id}' exists already.", "budget_id", code="exists")
     yield from insert(id, wanted, now)

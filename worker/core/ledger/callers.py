@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 from ..api import authorization
 from ..api.authorization import MANAGEMENT, Caller
 from ..values import periods
-from . import decision, key_fields, keys, secrets, sessions
+from ..values.fields import FieldError
+from . import decision, keys, sessions
 from .accounts import Policy, kind_of, team_account, user_account
 from .decision import Decision, Dialect, Result, Row, Scope, Steps, marks
-from .key_fields import FieldError, Key
+from .keys import Key
 
 Credential = Mapping[str, Any]
 Call = Mapping[str, Any]
@@ -300,7 +301,7 @@ def _theirs(caller: Caller, column: str, name: Any, *, reads: bool) -> Steps:
     keys exist."""
     if not isinstance(name, str) or not name:
         raise FieldError("key", "'key' is missing.")
-    value = secrets.reference(name) if column == "s.hash" else name
+    value = keys.reference(name) if column == "s.hash" else name
     rows = yield f"{_BY_SECRET} WHERE {column} = ?", (value,)
     found = keys.key(rows[0][1:]) if rows else None
     if found is None or not authorization.may_touch(
@@ -446,7 +447,7 @@ def _outside(bounds: list[_Bound], fields: Mapping[str, Any], now: int, *, whole
     A limit that is left open is not refused: the key draws on the accounts of its team and its user anyway. `whole`: a
     new key.
     """
-    values = key_fields.columns(fields, ("grace_period",), now)
+    values = keys.KEYS.read(fields, ("grace_period",), now)
     for bound in bounds:
         if whole and bound.blocked:
             return _forbidden(f"Blocked: {bound.what}.")

@@ -18,16 +18,16 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..values import periods
-from ..values.fields import check_budgets
-from . import key_fields, keys, owners, secrets
+from ..values.fields import FieldError, check_budgets
+from . import keys, owners
 from .accounts import key_account, open_account, user_account
 from .decision import Decision, Dialect, Steps
-from .key_fields import FieldError, Key
+from .keys import Key
 from .owner_fields import BUDGETS, END_USER, OF_KIND, TAG, TEAM, USER, OwnerKind
 
-# Read by `parse`, not by `key_fields`. `key` is the secret.
+# Read by `parse`, not by `KEYS`. `key` is the secret.
 _OWN = ("key", "duration", "grace_period")
-FIELDS = (*_OWN, *key_fields.NAMES)
+FIELDS = (*_OWN, *keys.NAMES)
 
 
 class Declared(NamedTuple):
@@ -61,18 +61,18 @@ AnyDeclared = Declared | DeclaredOwner
 
 def parse(fields: Mapping[str, Any], text: str) -> Declared:
     """Parses an entry whose secret is `text`. Raises FieldError."""
-    if key_fields.chosen_secret({"key": text}, "key") is None:
+    if keys.chosen_secret({"key": text}, "key") is None:
         raise FieldError("key", "'key' is missing.")
-    wanted = key_fields.columns(fields, _OWN, 0)
+    wanted = keys.KEYS.read(fields, _OWN, 0)
     blocked = {"blocked": wanted["blocked"]} if "blocked" in wanted else {}
-    columns = {**key_fields.DEFAULTS, **wanted}
+    columns = {**keys.DEFAULTS, **wanted}
     del columns["blocked"], columns["expires"]
     return Declared(
-        secrets.hash_secret(text),
-        secrets.hint(text),
+        keys.hash_secret(text),
+        keys.hint_of(text),
         {**columns, **blocked},
-        key_fields.duration(fields),
-        key_fields.grace(fields),
+        keys.lifetime_of(fields),
+        keys.grace_of(fields),
     )
 
 
@@ -129,8 +129,8 @@ def _known_as(one: Declared, aliases: set[str]) -> Steps:
 
 
 def _make(one: Declared, now: int) -> Steps:
-    key_id = secrets.new_id()
-    columns = {**key_fields.DEFAULTS, **one.columns, "expires": _end(one, now)}
+    key_id = keys.new_id()
+    columns = {**keys.DEFAULTS, **one.columns, "expires": _end(one, now)}
     yield keys.insert_columns(
         {"id": key_id, "hint": one.hint, **columns, "declared": keys.DECLARED, "created": now, "updated": now}
     )

@@ -1,11 +1,11 @@
-"""The OpenAPI schemas of the fields of keys, owners and budgets, generated from `key_fields` and `owner_fields`."""
+"""The OpenAPI schemas of the fields of keys, owners and budgets, generated from `keys` and `owner_fields`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..values import fields
 from ..values.fields import Field, FieldTable, Schema
-from . import key_fields
+from . import keys
 from .owner_fields import BUDGETS, OF_KIND
 
 
@@ -45,7 +45,7 @@ def _fields(table: FieldTable) -> Fields:
 
 
 FIELD_SCHEMAS = FieldSchemas(
-    _fields(key_fields.TABLE),
+    _fields(keys.KEYS),
     {name: _fields(kind.table) for name, kind in OF_KIND.items()},
     _fields(BUDGETS),
     fields.DURATION,

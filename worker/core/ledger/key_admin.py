@@ -9,12 +9,11 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from ..values import periods
-from ..values.fields import check_budgets, only
-from . import decision, kept_responses, key_fields, keys, secrets
+from ..values.fields import FieldError, check_budgets, only
+from . import decision, kept_responses, keys
 from .accounts import COLUMNS as ACCOUNT_COLUMNS
 from .accounts import Account, key_account, open_account, team_account, user_account
 from .decision import Decision, Dialect, Row, Scope, Steps, containing, marks
-from .key_fields import FieldError
 
 _MAX_KEYS_AT_ONCE = 50
 _NAME_SOME = f"Name 1 to {_MAX_KEYS_AT_ONCE} keys in 'keys', in 'key_aliases', or in both."
@@ -95,15 +94,15 @@ def list_keys(page: int, size: int, now: int, filters: KeyFilters = _ANY, *, ful
 
 def generated(body: Mapping[str, Any], now: int) -> Steps:
     """Makes a key, as a part of another decision, and returns the response or a refusal. Raises FieldError."""
-    wanted = key_fields.columns(body, ("key",), now)
-    text = key_fields.chosen_secret(body, "key") or secrets.new_secret()
-    values = {**key_fields.DEFAULTS, **wanted}
+    wanted = keys.KEYS.read(body, ("key",), now)
+    text = keys.chosen_secret(body, "key") or keys.new_secret()
+    values = {**keys.DEFAULTS, **wanted}
     refused = (yield from _taken(text, wanted.get("alias"), "")) or (yield from not_fitting(values, values))
     if refused:
         return refused
-    key_id = secrets.new_id()
-    yield keys.insert_columns({"id": key_id, "hint": secrets.hint(text), **values, "created": now, "updated": now})
-    yield "INSERT INTO ledger_secrets (hash, key_id) VALUES (?, ?)", (secrets.hash_secret(text), key_id)
+    key_id = keys.new_id()
+    yield keys.insert_columns({"id": key_id, "hint": keys.hint_of(text), **values, "created": now, "updated": now})
+    yield "INSERT INTO ledger_secrets (hash, key_id) VALUES (?, ?)", (keys.hash_secret(text), key_id)
     yield open_account(key_account(key_id), periods.start(values["budget_duration"], now))
     if values["user_id"]:
         yield open_account(user_account(values["user_id"]), 0)
@@ -111,7 +110,7 @@ def generated(body: Mapping[str, Any], now: int) -> Steps:
 
 
 def _update(body: Mapping[str, Any], now: int) -> Steps:
-    wanted = key_fields.columns(body, ("key",), now)
+    wanted = keys.KEYS.read(body, ("key",), now)
     found, refused = yield from _changeable(body.get("key"))
     if refused:
         return refused
@@ -130,9 +129,9 @@ def _update(body: Mapping[str, Any], now: int) -> Steps:
 
 
 def _regenerate(key: str, body: Mapping[str, Any], now: int) -> Steps:
-    wanted = key_fields.columns(body, ("key", "new_key", "grace_period"), now)
-    grace = key_fields.grace(body)
-    text = key_fields.chosen_secret(body, "new_key") or secrets.new_secret()
+    wanted = keys.KEYS.read(body, ("key", "new_key", "grace_period"), now)
+    grace = keys.grace_of(body)
+    text = keys.chosen_secret(body, "new_key") or keys.new_secret()
     found, refused = yield from _changeable(key)
     if refused:
         return refused
@@ -149,8 +148,8 @@ def _regenerate(key: str, body: Mapping[str, Any], now: int) -> Steps:
         yield sql, (now + grace, found.id)
     else:
         yield "DELETE FROM ledger_secrets WHERE key_id = ?", (found.id,)
-    yield "INSERT INTO ledger_secrets (hash, key_id) VALUES (?, ?)", (secrets.hash_secret(text), found.id)
-    yield from _change(found.id, {**wanted, "hint": secrets.hint(text)}, now)
+    yield "INSERT INTO ledger_secrets (hash, key_id) VALUES (?, ?)", (keys.hash_secret(text), found.id)
+    yield from _change(found.id, {**wanted, "hint": keys.hint_of(text)}, now)
     if wanted.get("user_id"):
         yield open_account(user_account(wanted["user_id"]), 0)
     return (yield from _with_secret(found.id, text, now))
@@ -170,7 +169,7 @@ def _delete(dialect: Dialect, body: Mapping[str, Any]) -> Steps:
     named, aliases = _names(body, "keys"), _names(body, "key_aliases")
     if not named and not aliases:
         raise FieldError("keys", _NAME_SOME)
-    tokens = [secrets.reference(name) for name in named]
+    tokens = [keys.reference(name) for name in named]
     deleted: list[str] = []
     doomed: set[str] = set()
     for param, column, names in (("keys", "s.hash", tokens), ("key_aliases", "k.alias", aliases)):
@@ -243,7 +242,7 @@ def _conditions(filters: KeyFilters, now: int) -> tuple[list[str], list[Any]]:
         found.append(("k.alias = ?", [filters.alias]))
     if filters.token is not None:
         by_secret = "k.id IN (SELECT key_id FROM ledger_secrets WHERE hash = ? AND (expires IS NULL OR expires > ?))"
-        found.append((by_secret, [secrets.reference(filters.token), now]))
+        found.append((by_secret, [keys.reference(filters.token), now]))
     if filters.scope is not None:
         found.append(filters.scope.condition("k"))
     if filters.status is not None:
@@ -252,7 +251,7 @@ def _conditions(filters: KeyFilters, now: int) -> tuple[list[str], list[Any]]:
     if filters.search is not None:
         condition, parts = containing(("k.alias", "k.hint", "k.user_id"), filters.search)
         by_secret = "k.id IN (SELECT key_id FROM ledger_secrets WHERE hash = ?)"
-        found.append((f"({condition} OR {by_secret})", [*parts, secrets.reference(filters.search)]))
+        found.append((f"({condition} OR {by_secret})", [*parts, keys.reference(filters.search)]))
     return [condition for condition, _ in found], [value for _, values in found for value in values]
 
 
@@ -260,7 +259,7 @@ def _named(name: Any) -> Steps:
     """Returns (key, None) or (None, refusal)."""
     if not isinstance(name, str) or not name:
         return None, decision.invalid("'key' is missing.", "key")
-    rows = yield _BY_TOKEN, (secrets.reference(name),)
+    rows = yield _BY_TOKEN, (keys.reference(name),)
     if not rows:
         return None, decision.not_found("This key does not exist.", "key")
     return keys.key(rows[0][: keys.COLUMN_COUNT]), None
@@ -277,7 +276,7 @@ def _changeable(name: Any) -> Steps:
 def _taken(text: str | None, alias: str | None, key_id: str) -> Steps:
     """Returns a refusal if another key has the secret or the alias."""
     if text is not None:
-        rows = yield "SELECT key_id FROM ledger_secrets WHERE hash = ?", (secrets.hash_secret(text),)
+        rows = yield "SELECT key_id FROM ledger_secrets WHERE hash = ?", (keys.hash_secret(text),)
         if rows:
             return decision.invalid("This key already exists.", "key")
     if alias is not None:

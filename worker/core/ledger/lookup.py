@@ -7,7 +7,7 @@ from functools import lru_cache
 from . import accounts, keys
 from .accounts import COLUMNS, GLOBAL, LIMIT_COLUMNS, Account, Limits, Terms
 from .decision import Dialect, Row, Statement, marks
-from .key_fields import Key
+from .keys import Key
 
 # Names per statement: a Durable Object's SQL accepts at most 100 parameters.
 _MOST_NAMES = 64

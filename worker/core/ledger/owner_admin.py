@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..values.fields import FieldError, check_budgets, only
-from . import decision, key_admin, keys, owner_views, owners, secrets, team_members
+from . import decision, key_admin, keys, owner_views, owners, team_members
 from .accounts import NO_POLICY, Policy
 from .decision import Decision, Dialect, Steps
 from .owner_fields import END_USER, OF_KIND, TEAM, USER, Owner, OwnerKind
@@ -186,7 +186,7 @@ def _delete(dialect: Dialect, kind: OwnerKind, body: Mapping[str, Any], now: int
 def _chosen_id(kind: OwnerKind, id: Any) -> str:
     """Returns the id of a new owner. Raises FieldError."""
     if kind.name in (TEAM, USER) and (id is None or (isinstance(id, str) and not id.strip())):
-        return secrets.new_id()
+        return keys.new_id()
     return owners.valid_id(kind, id, kind.id)
 
 

@@ -113,10 +113,10 @@ _TABLES: tuple[tuple[str, ...], ...] = (
 
 
 def _by_fields() -> "Mapping[str, FieldTable]":
-    from .key_fields import TABLE
+    from .keys import KEYS
     from .owner_fields import BUDGETS, OWNERS
 
-    return {"ledger_keys": TABLE, "ledger_owners": OWNERS, "ledger_budgets": BUDGETS}
+    return {"ledger_keys": KEYS, "ledger_owners": OWNERS, "ledger_budgets": BUDGETS}
 
 
 def _columns(name: str, table: "FieldTable", version: int) -> Iterator[str]:

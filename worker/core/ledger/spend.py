@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..values import periods
 from ..values.money import usd
-from . import decision, secrets
+from . import decision, keys
 from .accounts import COLUMNS, GLOBAL, Account, Policy
 from .decision import Decision, Dialect, Row, Scope, Steps, marks
 
@@ -95,8 +95,8 @@ def _logs(filters: Filters) -> Steps:
         where.append(_KEYLESS[filters.key])
     elif filters.key is not None:
         key_id = filters.key
-        if key_id.startswith(secrets.PREFIX) or len(key_id) == 64:
-            rows = yield "SELECT key_id FROM ledger_secrets WHERE hash = ?", (secrets.reference(key_id),)
+        if key_id.startswith(keys.SECRET_PREFIX) or len(key_id) == 64:
+            rows = yield "SELECT key_id FROM ledger_secrets WHERE hash = ?", (keys.reference(key_id),)
             if not rows and filters.scope is None:
                 return decision.not_found("This key does not exist.", "key")
             # Within a scope, a key of somebody else's looks the same as one that does not exist.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..values.fields import FieldError, only
-from . import decision, key_admin, owner_views, owners, secrets
+from . import decision, key_admin, keys, owner_views, owners
 from .accounts import NO_POLICY, Policy
 from .decision import Decision, Dialect, Steps
 from .owner_fields import MAX_MEMBERS, MEMBER_ROLES, OF_KIND, TEAM, USER, Owner
@@ -130,7 +130,7 @@ def read_members(sent: list[Any], param: str = "members_with_roles") -> Steps:
             if user is not None and user.id != user_id:
                 raise FieldError(param, f"'{param}': a user_email and a user_id are not of the same user.")
         else:
-            user_id = user.id if user else secrets.new_id()
+            user_id = user.id if user else keys.new_id()
         if user is None and not any(id == user_id for id, _ in new):
             new.append((user_id, email))
         found[user_id] = {"user_id": user_id, "role": role}

@@ -1,8 +1,8 @@
 """Tables of the fields that the admin API's objects have, and the kinds of values that the fields can have.
 
-A `Kind` says how a value is validated, stored, shown and described, whatever the field. `key_fields` and `owner_fields`
-are tables that assign kinds to fields: columns and their migrations, validation, responses, the OpenAPI description,
-command-line options and forms are generated from them.
+A `Kind` says how a value is validated, stored, shown and described, whatever the field. `ledger.keys` and
+`ledger.owner_fields` have tables that assign kinds to fields: columns and their migrations, validation, responses, the
+OpenAPI description, command-line options and forms are generated from them.
 """
 
 import json
