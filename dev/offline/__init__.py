@@ -10,7 +10,9 @@ Without `--container` no engine runs, and calls to a Durable Object with a conta
 From Python, with the process engine behind it: dev.edge.OfflineEdge. In parts:
 
     config = wrangler.read(Path("wrangler.jsonc"))
-    built = build.build(config, out, storage=storage, vars={...}, snapshot=snapshot.find_or_make(config.main))  # `bytecode`: likewise
+    memory = snapshot.find_or_make(config.main)
+    compiled = bytecode.find_or_make(config.main, memory)
+    built = build.build(config, out, storage=storage, vars={...}, snapshot=memory, bytecode=compiled)
     server = workerd.Workerd(built)     # a free port; server.url
     server.start(); server.wait_until_ready(); ...; server.stop()
 """

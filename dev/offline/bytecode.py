@@ -1,7 +1,7 @@
 """The Worker's modules as bytecode of Pyodide's Python, so that a Worker starts without compiling them.
 
-In production nothing is compiled at a start either: the platform's snapshot is made after the Worker's imports. Like the
-snapshot, it is made once for the same sources, and Workers start without it, only slower. Python checks each module's
+In production nothing is compiled at a start either: the platform's snapshot is made after the Worker's imports. The
+bytecode is made once for the same sources, and Workers start without it, only slower. Python checks each module's
 bytecode against its source, so sources that are replaced later are compiled as usual.
 """
 
