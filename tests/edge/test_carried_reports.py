@@ -44,7 +44,8 @@ def changed(path: str, old: str, new: str) -> Mapping[str, str]:
 NEVER_WRITTEN = changed("edge/objects/ledger.py", "WRITE_AFTER_MS = 20\n", "WRITE_AFTER_MS = 3_600_000\n")
 CANNOT_BE_WRITTEN = changed(
     "edge/objects/ledger.py",
-    "            done = self._store.run(batch(self._store.dialect, policy, reports, asks, now_ms()))\n",
+    "        reports = [one.report for one in carried]\n        try:\n",
+    "        reports = [one.report for one in carried]\n        try:\n"
     "            self._storage.sql.exec('no such statement')\n",
 )
 HAS_NO_MEANING = changed(

@@ -25,19 +25,25 @@ from edge.runtime.sql import SqlStore
 
 
 class _Here(pickle.Unpickler):
-    """Maps `worker.core` to `core`: outside the Worker, the ledger is part of the `worker` package."""
+    """Maps `worker.core` to `core`: outside the Worker, the ledger is part of the `worker` package. Batches get the
+    store's memory."""
+
+    def __init__(self, text, memory):
+        super().__init__(io.BytesIO(base64.b64decode(text)))
+        self._memory = memory
 
     def find_class(self, module, name):
         if name == "make_steps":
-            return _make_steps
+            return self._make_steps
         if name == "owner_kind":
             return OF_KIND.__getitem__
         return super().find_class(module.removeprefix("worker."), name)
 
-
-def _make_steps(module, name, arguments):
-    steps = getattr(importlib.import_module(module.removeprefix("worker.")), name)
-    return steps(**arguments)
+    def _make_steps(self, module, name, arguments):
+        steps = getattr(importlib.import_module(module.removeprefix("worker.")), name)
+        if "memory" in arguments:
+            arguments["memory"] = self._memory
+        return steps(**arguments)
 
 
 def _breaking_off(steps, after):
@@ -63,7 +69,7 @@ class Store(DurableObject):
 
     async def run(self, text):
         asked = json.loads(text)
-        steps = _Here(io.BytesIO(base64.b64decode(asked["steps"]))).load()
+        steps = _Here(asked["steps"], self._store.memory).load()
         if asked["breaks_off"] is not None:
             steps = _breaking_off(steps, asked["breaks_off"])
         return json.dumps(self._store.run(Decision(steps, asked["transaction"])))

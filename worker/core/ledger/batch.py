@@ -22,7 +22,7 @@ from .accounts import GLOBAL, NAMES, NO_LIMITS, Account, Limits, Policy, key_acc
 from .admit import AdmissionRequest, Caller, Payer, Principal, drawn_on, principal
 from .decision import Decision, Dialect, Row, Statement, Steps, marks
 from .keys import Key
-from .lookup import Lookup, Nothing, among
+from .lookup import Lookup, Memory, Nothing, among
 from .settle import Found, Report
 
 _BY_ID = f"""SELECT {settle.COLUMNS}, COALESCE(k.soft_budget, kb.soft_budget), COALESCE(k.max_budget, kb.max_budget)
@@ -49,7 +49,12 @@ _TAKE_FROM_PERIOD = "DELETE FROM ledger_periods WHERE account = ? AND start = ? 
 
 
 def batch(
-    dialect: Dialect, policy: Policy, reports: Sequence[Report], requests: Sequence[AdmissionRequest], now: int
+    dialect: Dialect,
+    policy: Policy,
+    reports: Sequence[Report],
+    requests: Sequence[AdmissionRequest],
+    now: int,
+    memory: Memory | None = None,
 ) -> Decision:
     """Returns {"ok": True, "outcomes": [one per report], "results": [one per request], "ended": the accounts whose
     requests the reports are about}, outcomes and results in order. Request ids must be unique.
@@ -62,14 +67,20 @@ def batch(
     above that limit may be sent. If some of the request's candidates are used up, the result has "exhausted": the ids
     of their accounts. The request must not be sent to a deployment that draws on one of them. If the team has aliases,
     the result has "aliases", and a refusal has "aliased" if the request has to be quoted for that model instead.
+    `memory`: of a process that has its store to itself.
     """
-    return Decision(_batch(dialect, policy, reports, requests, now), whole=True)
+    return Decision(_batch(dialect, policy, reports, requests, now, memory), whole=True)
 
 
 def _batch(
-    dialect: Dialect, policy: Policy, reports: Sequence[Report], requests: Sequence[AdmissionRequest], now: int
+    dialect: Dialect,
+    policy: Policy,
+    reports: Sequence[Report],
+    requests: Sequence[AdmissionRequest],
+    now: int,
+    memory: Memory | None,
 ) -> Steps:
-    lookup = Lookup(dialect)
+    lookup = Lookup(dialect) if memory is None else memory.take(dialect)
     drawn: dict[Caller, Sequence[str]] = {}  # the ids of accounts
     hashes: set[str] = set()
     beside: set[str] = set()
@@ -86,8 +97,15 @@ def _batch(
     if dialect.locks:
         yield from lookup.read((GLOBAL,))
     found: dict[str, Found] = {}
-    if reports:
-        for row in (yield from among(_BY_ID, {report.id for report in reports})):
+    missing: set[str] = set()
+    for report in reports:
+        opened = lookup.open.pop(report.id, None)
+        if opened is not None:
+            found[report.id] = settle.opened(*opened)
+        elif report.id not in found:
+            missing.add(report.id)
+    if missing:
+        for row in (yield from among(_BY_ID, missing)):
             found[row[0]] = Found(row)
     ended = {name for one in found.values() for name, _ in one.draws}
     names = {GLOBAL, *ended}
@@ -115,6 +133,9 @@ def _batch(
             who = principals[caller] = yield from books.principal(key, expires, caller, drawn[caller])
         results.append((yield from books.admit(who, request)))
     yield from books.write()
+    if memory is not None:
+        lookup.forget_accounts(books.unwritten)
+        memory.keep(lookup)
     return {"ok": True, "outcomes": outcomes, "results": results, "ended": [*ended]}
 
 
@@ -142,9 +163,11 @@ class Books:
         self._policy = policy
         self._now = now
         self._minute = now - now % periods.MINUTE
+        self._lookup = lookup
         self._accounts = lookup.accounts
         self._terms = lookup.terms
         self._changed: set[str] = set()
+        self._made: set[str] = set()
         self._payers: dict[tuple[str, str, str], list[_Payer]] = {}
         self._settled: set[str] = set()
         self._periods: list[tuple[str, int, int]] = []
@@ -191,6 +214,7 @@ class Books:
         payer = self._accounts.get(id)
         if payer is None:
             payer = self._accounts[id] = new_account(id, periods.start(limit.duration, self._now))
+            self._made.add(id)
         start = periods.current(payer.start, limit.duration, self._now)
         if payer.start != start:
             yield from self._roll(payer, start)
@@ -221,7 +245,9 @@ class Books:
         if refused:
             return {**refused, "log_fields": {"model": request.model, "key_alias": who.who[1] or None}}
         answer = admit.admitted(who, request, now, output_limit, passed_over)
-        self._inserts.append(admit.row_of(who, request, minute, now, drawn))
+        row = admit.row_of(who, request, minute, now, drawn)
+        self._inserts.append(row)
+        self._lookup.remember(request.id, row, who.key)
         amount, tokens = request.amount or 0, request.tokens
         for payer, limit in (*who.accounts, *drawn):
             if not minute <= payer.minute <= minute + periods.SKEW:
@@ -353,6 +379,11 @@ class Books:
 
         self._changed.add(payer.id)
         return alerts.exhausted(payer, name, budget, self._now)
+
+    @property
+    def unwritten(self) -> set[str]:
+        """The ids of accounts that a refused request would have been the first to draw on."""
+        return self._made - self._changed
 
     def write(self) -> Nothing:
         yield from self._write_lines()

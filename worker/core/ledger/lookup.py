@@ -1,4 +1,7 @@
-"""Reads the keys, the accounts and their owners that a batch is about, in as few statements as possible."""
+"""Reads the keys, the accounts and their owners that a batch is about, in as few statements as possible.
+
+A process that has its store to itself remembers what it has read; see `Memory`.
+"""
 
 import json
 from collections.abc import Generator, Iterable
@@ -11,6 +14,8 @@ from .keys import Key
 
 # Names per statement: a Durable Object's SQL accepts at most 100 parameters.
 _MOST_NAMES = 64
+# Keys, accounts and names that are remembered, and open requests.
+_MOST_REMEMBERED, _MOST_OPEN = 4096, 2048
 # Names that are read together with the only key of a batch.
 _MOST_BESIDE_A_KEY = 32
 _TERMS = (
@@ -29,29 +34,34 @@ Secrets = dict[str, tuple[Key, int | None]]
 
 
 class Lookup:
-    """`accounts`: those that were found, by their ids. `terms`: of those that have an owner's row."""
+    """`accounts`: those that were found, by their ids. `terms`: of those that have an owner's row. `open`: requests
+    that were admitted and have not ended, as `admit.row_of` returns them, with their key."""
 
     def __init__(self, dialect: Dialect) -> None:
         self.accounts: dict[str, Account] = {}
         self.terms: dict[str, Terms] = {}
+        self.open: dict[str, tuple[Row, Key | None]] = {}
+        self._secrets: Secrets = {}
+        self._budgets: dict[str, Limits | None] = {}
         self._asked: set[str] = set()
         self._dialect = dialect
 
     def secrets(self, hashes: set[str], beside: set[str]) -> Generator[Statement, list[Row], Secrets]:
-        """Returns the presented keys. If there is only one, also reads its accounts and those named `beside`."""
-        found: Secrets = {}
+        """Returns keys by the hashes of their secrets, among them the presented ones. If only one of these is not
+        known yet, also reads its accounts and those named `beside`."""
+        found = self._secrets
+        hashes = hashes.difference(found)
         if len(hashes) == 1:
             end = 2 + keys.COLUMN_COUNT
             names = sorted(beside) if len(beside) <= _MOST_BESIDE_A_KEY else []
             names += names[-1:] * (_padded(len(names)) - len(names))
-            for row in (yield _with_accounts(self._dialect, len(names)), (*names, *hashes)):
-                if not found:
-                    key = keys.key(row[2:end])
-                    found[row[0]] = key, row[1]
+            rows = yield _with_accounts(self._dialect, len(names)), (*names, *hashes)
+            if rows:  # without the key, nothing was read; with it, whichever of them exist
+                key = keys.key(rows[0][2:end])
+                found[rows[0][0]] = key, rows[0][1]
+                self._asked.update(names, (GLOBAL, f"key:{key.id}", f"user:{key.user_id}", f"team:{key.team_id}"))
+            for row in rows:
                 self._add(row[end:])
-            self._asked.update(self.accounts)
-            for key, _ in found.values():  # without the key, nothing was read; with it, whichever of them exist
-                self._asked.update(names, (f"key:{key.id}", f"user:{key.user_id}", f"team:{key.team_id}"))
         elif hashes:
             for row in (yield from among(_BY_SECRET, hashes)):
                 found[row[0]] = keys.key(row[2:]), row[1]
@@ -72,14 +82,55 @@ class Lookup:
 
     def budget(self, id: str) -> Generator[Statement, list[Row], Limits | None]:
         """Returns the limits of a budget, None if it does not exist."""
-        rows = yield _BUDGET, (id,)
-        return Limits(*rows[0]) if rows else None
+        if id not in self._budgets:
+            rows = yield _BUDGET, (id,)
+            self._budgets[id] = Limits(*rows[0]) if rows else None
+        return self._budgets[id]
+
+    def forget_accounts(self, names: Iterable[str]) -> None:
+        """Has these accounts count as missing: they were not written."""
+        for name in names:
+            del self.accounts[name]
+
+    def remember(self, id: str, row: Row, key: Key | None) -> None:
+        """Adds an open request, unless there are very many."""
+        if len(self.open) < _MOST_OPEN:
+            self.open[id] = row, key
+
+    @property
+    def is_large(self) -> bool:
+        """Clients can name any number of accounts."""
+        return len(self._asked) + len(self._secrets) > _MOST_REMEMBERED
 
     def _add(self, row: Row) -> None:
         self.accounts[row[0]] = Account(row[:-1])
         if row[-1] is not None:
             alias, blocked, models, aliases, *limits = json.loads(row[-1])
             self.terms[row[0]] = Terms(alias, blocked, models, aliases, Limits(*limits))
+
+
+class Memory:
+    """What the last batch of a process has read and written, for the next one.
+
+    Only for a process that has its store to itself. It calls `forget` at every other write, and when a batch may have
+    been rolled back. A batch that breaks off has forgotten it already.
+    """
+
+    __slots__ = ("_lookup",)
+
+    def __init__(self) -> None:
+        self._lookup: Lookup | None = None
+
+    def take(self, dialect: Dialect) -> Lookup:
+        found, self._lookup = self._lookup, None
+        return found or Lookup(dialect)
+
+    def keep(self, lookup: Lookup) -> None:
+        if not lookup.is_large:
+            self._lookup = lookup
+
+    def forget(self) -> None:
+        self._lookup = None
 
 
 @lru_cache

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ..values.money import MAX_NANO
 from .accounts import GLOBAL, key_account, user_account
 from .decision import SQLITE, Decision, Dialect, Row, Steps, marks
+from .keys import Key
 
 # The accounts of deployments that may answer a request.
 _OF_CANDIDATES = ("provider:", "deployment:", "model:")
@@ -118,6 +119,13 @@ class Found:
             self.draws.append((user_account(self.user_id), users))
         if self.others != "[]":
             self.draws += [(name, start) for name, start in json.loads(self.others)]
+
+
+def opened(row: Row, key: Key | None) -> Found:
+    """Returns a request that has not changed since `admit.row_of` made its row, and that is its key's."""
+    id, instance, key_id, _, user_id, _, _, amount, tokens, minute, *starts, _, _, _, _, _, _, others = row
+    budgets = (None, None) if key is None else (key.soft_budget, key.max_budget)
+    return Found((id, OPEN, instance, key_id, user_id, amount, 0, tokens, minute, *starts, others, *budgets))
 
 
 def bind(id: str, instance: str) -> Decision:

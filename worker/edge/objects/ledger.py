@@ -273,7 +273,7 @@ class Ledger(ContainerObject):
         outcomes: list[str] = []
         ended: list[str] = []
         if reports:
-            done = self._store.run(batch(self._store.dialect, self._policy, reports, (), now))
+            done = self._store.run(batch(self._store.dialect, self._policy, reports, (), now, self._store.memory))
             outcomes, ended = done["outcomes"], done["ended"]
         self._reported(reports, outcomes, ended)
         return outcomes
@@ -314,7 +314,7 @@ class Ledger(ContainerObject):
         carried, self._carried = self._carried, []
         reports = [one.report for one in carried]
         try:
-            done = self._store.run(batch(self._store.dialect, policy, reports, asks, now_ms()))
+            done = self._store.run(batch(self._store.dialect, policy, reports, asks, now_ms(), self._store.memory))
         except Exception as error:  # noqa: BLE001 the admission is retried alone; the reports are fetched again
             log("error", "ledger_reports_not_written", reports=len(reports), reason=error_text(error))
             return None
@@ -367,7 +367,8 @@ class Ledger(ContainerObject):
         now = now_ms()
         results = self._batch((ask,), policy) if self._carried else None
         if results is None:
-            results = self._store.run(batch(self._store.dialect, policy, (), (ask,), now))["results"]
+            decision = batch(self._store.dialect, policy, (), (ask,), now, self._store.memory)
+            results = self._store.run(decision)["results"]
         (result,) = results
         if result["ok"]:
             self._upkeep.set_alarm_at(result["expires"])

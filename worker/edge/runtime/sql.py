@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from pyodide.ffi import create_proxy
 
 from core.ledger.decision import SQLITE, Decision, Dialect, Parameters, Row, run
+from core.ledger.lookup import Memory
 from core.values.json_text import from_json
 
 from .javascript import NULL, kept
@@ -29,14 +30,17 @@ class _Prepared(NamedTuple):
     execute: Any
     has_rows: bool
     is_alert: bool
+    writes: bool
 
 
 class SqlStore:
-    """`storage`: the object's, unwrapped. `alerts`: set when a decision writes an alert; the reader resets it."""
+    """`storage`: the object's, unwrapped. `alerts`: set when a decision writes an alert; the reader resets it.
+    `memory`: for batches. Every statement that writes forgets it, and so does every decision that is rolled back."""
 
     def __init__(self, storage: Any) -> None:
         self.dialect: Dialect = SQLITE
         self.alerts = False
+        self.memory = Memory()
         self._transaction = storage.transactionSync
         self._sql = storage.sql
         self._bind = storage.sql.exec.bind
@@ -53,6 +57,9 @@ class SqlStore:
         try:
             self._transaction(self._work)
             return self._result
+        except BaseException:
+            self.memory.forget()
+            raise
         finally:
             self._decision = self._result = None
 
@@ -66,10 +73,12 @@ class SqlStore:
                 self._execute_many(sql, parameters)
                 return []
             parameters = parameters[0]
-        execute, has_rows, is_alert = self._prepared.get(sql) or self._prepare(sql)
+        execute, has_rows, is_alert, writes = self._prepared.get(sql) or self._prepare(sql)
         if None in parameters:
             parameters = [NULL if value is None else value for value in parameters]
         cursor = execute(*parameters)
+        if writes:
+            self.memory.forget()
         if is_alert:
             self.alerts = True
         return from_json(self._stringify(cursor.raw().toArray())) if has_rows else []
@@ -77,8 +86,10 @@ class SqlStore:
     def _prepare(self, sql: str) -> _Prepared:
         if len(self._prepared) >= _MOST_PREPARED:
             self._prepared.clear()
-        has_rows = sql.startswith("SELECT") or "RETURNING" in sql
-        found = self._prepared[sql] = _Prepared(self._bind(self._sql, sql), has_rows, sql.startswith(_ALERTS))
+        reads = sql.startswith("SELECT")
+        found = self._prepared[sql] = _Prepared(
+            self._bind(self._sql, sql), reads or "RETURNING" in sql, sql.startswith(_ALERTS), not reads
+        )
         return found
 
     def _execute_many(self, sql: str, parameters: list[tuple[Any, ...]]) -> None:
