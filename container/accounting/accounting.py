@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from worker.core.api.errors import ApiError, forbidden, refused, service_unavailable, unauthenticated
-from worker.core.ledger import keys, token_owners
+from worker.core.ledger import keys, owners
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.admit import ALIAS_CHANGED, AdmissionRequest
 from worker.core.ledger.decision import Decision, Dialect
@@ -75,9 +75,9 @@ class Accounting:
         context.key_verified()
 
     async def find_owners(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """Run `token_owners.find` with these arguments. Raises ApiError 503."""
+        """Run `owners.of_token` with these arguments. Raises ApiError 503."""
         try:
-            return await self.ledger.run(token_owners.find, **asked, now=milliseconds())
+            return await self.ledger.run(owners.of_token, **asked, now=milliseconds())
         except LedgerUnavailable as error:
             raise _unavailable(error) from None
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 from worker.core.ledger.keys import FIELDS
-from worker.core.ledger.owner_fields import BUDGETS, END_USER, OF_KIND, TAG, TEAM, USER
+from worker.core.ledger.owners import BUDGETS, END_USER, OF_KIND, TAG, TEAM, USER
 from worker.core.values.fields import USD, Field
 
 DEFAULT_URL = "http://127.0.0.1:4000"

@@ -11,7 +11,7 @@ from tests.ledger.support import NOON
 from worker.core.api.endpoints import TABLE
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.administration import decide
-from worker.core.ledger.owner_fields import BUDGETS, OF_KIND, USER_ROLES
+from worker.core.ledger.owners import BUDGETS, OF_KIND, USER_ROLES
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 

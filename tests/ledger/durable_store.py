@@ -17,7 +17,7 @@ import aiohttp
 from dev.edge import OfflineEdge
 from tests.ledger.support import BrokenOff, breaking_off
 from worker.core.ledger.decision import SQLITE, Decision, Dialect, Row, Steps
-from worker.core.ledger.owner_fields import OwnerKind
+from worker.core.ledger.owners import OwnerKind
 
 HERE = Path(__file__).parent / "durable"
 WORKER = Path(__file__).parents[2] / "worker"

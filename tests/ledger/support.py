@@ -12,7 +12,7 @@ from worker.core.ledger.accounts import Policy, open_account
 from worker.core.ledger.admit import AdmissionRequest
 from worker.core.ledger.batch import batch
 from worker.core.ledger.decision import Decision, Steps, marks
-from worker.core.ledger.owner_fields import BUDGETS, OWNERS
+from worker.core.ledger.owners import BUDGETS, OWNERS
 from worker.core.ledger.settle import Report
 from worker.core.values import periods
 

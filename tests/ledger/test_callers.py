@@ -13,7 +13,7 @@ from worker.core.ledger import declared, keys, sessions
 from worker.core.ledger.accounts import Limits, Policy
 from worker.core.ledger.administration import decide
 from worker.core.ledger.decision import POSTGRES
-from worker.core.ledger.owner_fields import OWNERS
+from worker.core.ledger.owners import OWNERS
 from worker.core.values import periods
 
 BILLION = 10**9

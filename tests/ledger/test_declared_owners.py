@@ -8,7 +8,7 @@ import pytest
 from container.ledger.stores import Store
 from tests.ledger.support import NOON, Ledger, query
 from worker.core.ledger import declared, owner_admin, owner_views
-from worker.core.ledger.owner_fields import OF_KIND
+from worker.core.ledger.owners import OF_KIND
 from worker.core.values.fields import FieldError
 
 BLUE = ("teams", {"team_id": "blue", "max_budget": 2, "members_with_roles": [{"user_id": "ada", "role": "admin"}]})

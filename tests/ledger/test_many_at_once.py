@@ -18,7 +18,7 @@ from worker.core.ledger.batch import batch
 from worker.core.ledger.decision import Decision, Steps
 from worker.core.ledger.expiry import expire, forget_end_users
 from worker.core.ledger.owner_admin import block
-from worker.core.ledger.owner_fields import OF_KIND
+from worker.core.ledger.owners import OF_KIND
 from worker.core.ledger.settle import Report, renew
 from worker.core.values import periods
 

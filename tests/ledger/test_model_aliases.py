@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from container.ledger.stores import SqliteStore, Store
 from tests.ledger.support import NOON, Ledger, query
 from worker.core.identity.callers import Caller, Team
-from worker.core.ledger import admit, token_owners
+from worker.core.ledger import admit, owners
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.administration import decide
 from worker.core.ledger.keys import hash_secret
@@ -89,7 +89,7 @@ async def test_a_jwts_team_has_aliases(ledger: Ledger) -> None:
     await a_key(ledger)
     assert (await ledger.admit(None, model="fast", team_id="blue"))["aliased"] == "small"
     found = await ledger.store.run(
-        token_owners.find("", ["blue"], add_user=False, add_team=False, chosen=False, now=NOON)
+        owners.of_token("", ["blue"], add_user=False, add_team=False, chosen=False, now=NOON)
     )
     assert (found["teams"], found["aliases"]) == ([["blue", "[]"]], {"blue": json.dumps(ALIASES)})
 

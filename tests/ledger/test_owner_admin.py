@@ -8,11 +8,11 @@ import pytest
 
 from container.ledger.stores import Store
 from tests.ledger.support import NOON, Ledger, query
-from worker.core.ledger import budget_admin, key_admin, owner_admin, owner_views, team_members
+from worker.core.ledger import budget_admin, key_admin, owner_admin, owner_views
 from worker.core.ledger.accounts import Limits, Policy
 from worker.core.ledger.decision import Decision
-from worker.core.ledger.owner_fields import MAX_MEMBERS, OF_KIND, OWNERS
 from worker.core.ledger.owner_views import MAX_UNPAGED, Filters
+from worker.core.ledger.owners import MAX_MEMBERS, OF_KIND, OWNERS
 from worker.core.values import periods
 
 TEAM, USER, END_USER, TAG = OF_KIND["team"], OF_KIND["user"], OF_KIND["end_user"], OF_KIND["tag"]
@@ -62,7 +62,7 @@ class Admin:
 
     async def add(self, team: str, member: Any) -> Any:
         return await self.run(
-            team_members.member_add(self.dialect, {"team_id": team, "member": member}, self.ledger.now)
+            owner_admin.member_add(self.dialect, {"team_id": team, "member": member}, self.ledger.now)
         )
 
     async def members(self, team: str) -> dict[str, str]:
@@ -296,12 +296,12 @@ async def test_a_member_who_leaves_loses_the_keys_of_this_team_only(admin: Admin
         await admin.ledger.key(user_id="bob", team_id="blue"),
     ]
     body = {"team_id": "blue", **named}
-    left = await admin.ok(team_members.member_delete(admin.dialect, body, NOON))
+    left = await admin.ok(owner_admin.member_delete(admin.dialect, body, NOON))
     assert (left["members_with_roles"], left["deleted_keys"]) == ([], 1)
     assert (await admin.ledger.admit(doomed))["status"] == 401
     for key in kept:
         assert (await admin.ledger.info(key))["key_name"]
-    again = await admin.run(team_members.member_delete(admin.dialect, body, NOON))
+    again = await admin.run(owner_admin.member_delete(admin.dialect, body, NOON))
     assert again["status"] == 404
     assert await admin.members("red") == {"ada": "user"}
 
@@ -309,13 +309,13 @@ async def test_a_member_who_leaves_loses_the_keys_of_this_team_only(admin: Admin
 async def test_a_members_role_can_be_changed(admin: Admin) -> None:
     await admin.new(TEAM, "blue", members_with_roles=[{"user_id": "ada", "role": "user"}, {"user_id": "bob"}])
     body = {"team_id": "blue", "user_id": "ada", "role": "admin"}
-    changed = await admin.ok(team_members.member_update(admin.dialect, body, NOON))
+    changed = await admin.ok(owner_admin.member_update(admin.dialect, body, NOON))
     assert changed == {"team_id": "blue", "user_id": "ada", "user_email": None, "role": "admin"}
     assert await admin.members("blue") == {"ada": "admin", "bob": "user"}
     for wrong in ({"role": None}, {"role": "king"}, {"max_budget_in_team": 3}, {"user_id": None}):
-        refused = await admin.run(team_members.member_update(admin.dialect, {**body, **wrong}, NOON))
+        refused = await admin.run(owner_admin.member_update(admin.dialect, {**body, **wrong}, NOON))
         assert refused["status"] == 400, wrong
-    unknown = await admin.run(team_members.member_update(admin.dialect, {**body, "team_id": "x"}, NOON))
+    unknown = await admin.run(owner_admin.member_update(admin.dialect, {**body, "team_id": "x"}, NOON))
     assert unknown["status"] == 404
 
 

@@ -19,7 +19,7 @@ from workers import DurableObject, WorkerEntrypoint
 
 from core.ledger import schema
 from core.ledger.decision import Decision
-from core.ledger.owner_fields import OF_KIND
+from core.ledger.owners import OF_KIND
 from edge.runtime.javascript import js, unwrapped
 from edge.runtime.sql import SqlStore
 

@@ -19,7 +19,7 @@ from .verifier import Door, KeysUnavailable, Trust, Verifier
 _FRESH_SECONDS = 10.0
 _MOST_KNOWN = 10_000
 
-# Runs `ledger.token_owners.find` with these arguments, except `now`. Raises ApiError 503.
+# Runs `ledger.owners.of_token` with these arguments, except `now`. Raises ApiError 503.
 FindOwners = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 

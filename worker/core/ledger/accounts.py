@@ -1,7 +1,7 @@
 """The accounts that a request draws on: their counters, their limits, and whether a request fits into them.
 
 Everyone's, its key's and its user's account always exist. Those of a team, an end user, a tag, a provider or a
-deployment exist if they have an owner's row (see `owner_fields`) or a limit in the configuration.
+deployment exist if they have an owner's row (see `owners`) or a limit in the configuration.
 
 Limits are budgets, requests and tokens per minute, and parallel requests. Minutes are clock minutes. Tokens count at
 their maximum when a request is admitted, and are corrected when it ends.

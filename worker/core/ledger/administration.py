@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any
 
 from ..values.fields import FieldError
-from . import budget_admin, callers, decision, key_admin, owner_admin, owner_views, sessions, spend, team_members
+from . import budget_admin, callers, decision, key_admin, owner_admin, owner_views, sessions, spend
 from .accounts import Policy
 from .decision import Decision, Dialect, Result, Scope, Steps
-from .owner_fields import OF_KIND, USER_ROLES, OwnerKind
+from .owners import OF_KIND, USER_ROLES, OwnerKind
 
 Call = Mapping[str, Any]
 # Default page sizes. For keys it is LiteLLM's.
@@ -71,11 +71,11 @@ def _decided(dialect: Dialect, policy: Policy, now: int, call: Call, scope: Scop
                 filters = _key_filters(query, scope)
                 return query.used(key_admin.list_keys(page, size, now, filters, full=query.flag("return_full_object")))
             case "team_member_add":
-                return team_members.member_add(dialect, body, now, policy)
+                return owner_admin.member_add(dialect, body, now, policy)
             case "team_member_delete":
-                return team_members.member_delete(dialect, body, now, policy)
+                return owner_admin.member_delete(dialect, body, now, policy)
             case "team_member_update":
-                return team_members.member_update(dialect, body, now)
+                return owner_admin.member_update(dialect, body, now)
             case "tag_info":
                 return owner_views.tags_info(body, now, policy)
             case "budget_new":

@@ -9,8 +9,8 @@ from typing import Any
 from ..values.fields import FieldError, check_budgets, is_printable, only
 from . import decision, keys
 from .decision import Decision, Dialect, Steps, containing, marks
-from .owner_fields import BUDGETS, Budget
 from .owner_views import MAX_PAGE, MAX_UNPAGED, MOST_NAMED, paged
+from .owners import BUDGETS, Budget
 
 _LONGEST_ID = 255
 _COLUMNS = ", ".join(f"b.{name}" for name in BUDGETS.columns)

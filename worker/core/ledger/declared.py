@@ -23,7 +23,7 @@ from . import keys, owners
 from .accounts import key_account, open_account, user_account
 from .decision import Decision, Dialect, Steps
 from .keys import Key
-from .owner_fields import BUDGETS, END_USER, OF_KIND, TAG, TEAM, USER, OwnerKind
+from .owners import BUDGETS, END_USER, OF_KIND, TAG, TEAM, USER, OwnerKind
 
 # Read by `parse`, not by `KEYS`. `key` is the secret.
 _OWN = ("key", "duration", "grace_period")
@@ -199,7 +199,7 @@ def owner_fields_of(section: str) -> tuple[str, ...]:
 
 def parse_owner(section: str, fields: Mapping[str, Any]) -> DeclaredOwner:
     """Parses an entry. Raises FieldError."""
-    from . import budget_admin, team_members
+    from . import budget_admin, owner_admin
 
     if section == BUDGET_SECTION:
         id = budget_admin.valid_id(fields.get("budget_id"), "budget_id")
@@ -212,7 +212,7 @@ def parse_owner(section: str, fields: Mapping[str, Any]) -> DeclaredOwner:
     columns = {**kind.table.defaults, **wanted}
     del columns["blocked"]
     check_budgets(columns)
-    return DeclaredOwner(section, id, {**columns, **blocked}, team_members.declared(fields))
+    return DeclaredOwner(section, id, {**columns, **blocked}, owner_admin.declared_members(fields))
 
 
 def resolve_owners(entries: Iterable[Mapping[str, Any]]) -> list[DeclaredOwner]:
@@ -238,12 +238,12 @@ def _sync_owners(declared: Iterable[DeclaredOwner], now: int) -> Steps:
 
 def _bring_owner(kind: OwnerKind, one: DeclaredOwner, now: int) -> Steps:
     """Returns whether the row was made, and whether it was changed. An operator's block survives a restart."""
-    from . import team_members
+    from . import owner_admin
 
     columns = dict(one.columns)
     if kind.name == TEAM:
         columns["members"] = json.dumps([{"user_id": user_id, "role": role} for user_id, role in one.members])
-        yield from team_members.make_users(((user_id, None) for user_id, _ in one.members), now)
+        yield from owner_admin.make_users(((user_id, None) for user_id, _ in one.members), now)
     found, missing = yield from owners.find(kind, one.id, kind.id)
     if missing:
         yield from owners.insert(kind, one.id, columns, now, declared=keys.DECLARED)

@@ -1,4 +1,4 @@
-"""The OpenAPI schemas of the fields of keys, owners and budgets, generated from `keys` and `owner_fields`."""
+"""The OpenAPI schemas of the fields of keys, owners and budgets, generated from `keys` and `owners`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ..values import fields
 from ..values.fields import Field, FieldTable, Schema
 from . import keys
-from .owner_fields import BUDGETS, OF_KIND
+from .owners import BUDGETS, OF_KIND
 
 
 @dataclass(eq=False, slots=True)

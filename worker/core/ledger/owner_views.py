@@ -9,7 +9,7 @@ from . import decision, key_admin, owners
 from .accounts import COLUMNS as ACCOUNT_COLUMNS
 from .accounts import NO_POLICY, Account, Limits, Policy, counters, merged
 from .decision import Decision, Row, Steps, containing, marks
-from .owner_fields import BUDGETS, END_USER, OF_KIND, OWNERS, TAG, TEAM, USER, Budget, Owner, OwnerKind
+from .owners import BUDGETS, END_USER, OF_KIND, OWNERS, TAG, TEAM, USER, Budget, Owner, OwnerKind
 
 MAX_PAGE = 500
 # The most that a list without pages returns, which is how LiteLLM's own lists are.

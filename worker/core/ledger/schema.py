@@ -114,7 +114,7 @@ _TABLES: tuple[tuple[str, ...], ...] = (
 
 def _by_fields() -> "Mapping[str, FieldTable]":
     from .keys import KEYS
-    from .owner_fields import BUDGETS, OWNERS
+    from .owners import BUDGETS, OWNERS
 
     return {"ledger_keys": KEYS, "ledger_owners": OWNERS, "ledger_budgets": BUDGETS}
 

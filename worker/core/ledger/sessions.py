@@ -13,7 +13,7 @@ from ..values.fields import FieldError, only
 from . import decision, owners
 from .accounts import user_account
 from .decision import Decision, Dialect, Result, Steps
-from .owner_fields import OF_KIND, USER
+from .owners import OF_KIND, USER
 
 # A session's last use is written at most this often, in milliseconds.
 _SEEN_EVERY = 60_000

@@ -1,7 +1,7 @@
 """Tables of the fields that the admin API's objects have, and the kinds of values that the fields can have.
 
 A `Kind` says how a value is validated, stored, shown and described, whatever the field. `ledger.keys` and
-`ledger.owner_fields` have tables that assign kinds to fields: columns and their migrations, validation, responses, the
+`ledger.owners` have tables that assign kinds to fields: columns and their migrations, validation, responses, the
 OpenAPI description, command-line options and forms are generated from them.
 """
 

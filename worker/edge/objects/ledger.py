@@ -232,10 +232,10 @@ class Ledger(ContainerObject):
         return json.dumps(self._store.run(callers.identify(json.loads(text), now_ms())))
 
     async def find_owners(self, text: str) -> str:
-        """The arguments of `ledger.token_owners.find` except `now` → its result."""
-        from core.ledger import token_owners  # most deployments accept no JWTs
+        """The arguments of `ledger.owners.of_token` except `now` → its result."""
+        from core.ledger import owners  # most deployments accept no JWTs
 
-        return json.dumps(self._store.run(token_owners.find(**json.loads(text), now=now_ms())))
+        return json.dumps(self._store.run(owners.of_token(**json.loads(text), now=now_ms())))
 
     async def check(self, text: str) -> str:
         """{} → {"ok": True} if the storage is readable."""
