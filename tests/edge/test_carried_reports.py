@@ -41,7 +41,7 @@ def changed(path: str, old: str, new: str) -> Mapping[str, str]:
     return {path: source.replace(old, new)}
 
 
-NEVER_WRITTEN = changed("edge/objects/ledger.py", "WRITE_AFTER_MS = 20\n", "WRITE_AFTER_MS = 3_600_000\n")
+NEVER_WRITTEN = changed("edge/objects/ledger.py", "WRITE_AFTER_MS = 100\n", "WRITE_AFTER_MS = 3_600_000\n")
 CANNOT_BE_WRITTEN = changed(
     "edge/objects/ledger.py",
     "        reports = [one.report for one in carried]\n        try:\n",

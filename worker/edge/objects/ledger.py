@@ -46,8 +46,9 @@ if TYPE_CHECKING:
 LEASE_MS = 120_000
 # The size of a request in the line. The Worker sends none with a larger body here, and holds the body of every other.
 MOST_INLINE = 64 * 1024
-# A report carried by a response is written with the next admission, or after this time.
-WRITE_AFTER_MS = 20
+# A report carried by a response is written with the next admission, or after this time. A timer that finds nothing to
+# write costs as much as a few statements. The journal offers the report again after a second.
+WRITE_AFTER_MS = 100
 # This many carried reports are written at once, without waiting.
 MOST_CARRIED = 32
 # A configuration that no request has named for this long counts as replaced.
