@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from worker.core.identity import jwt
-from worker.core.identity.claims import ROLES, ClaimRules, IssuerRules
+from worker.core.identity.authenticator import ROLES, ClaimRules, IssuerRules
 
 from . import option_values as read
 from .document import Document, KeyPath, did_you_mean

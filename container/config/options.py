@@ -22,7 +22,7 @@ from .response_cache import ResponseCache
 from .sections import SettingsWalk, Variables
 
 if TYPE_CHECKING:
-    from worker.core.identity.claims import ClaimRules
+    from worker.core.identity.authenticator import ClaimRules
 
 # LiteLLM's names for user budgets. Its internal users correspond to the `user_id`s of keys.
 _ALSO = {

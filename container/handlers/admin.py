@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from worker.core.api import admin
-from worker.core.api.authorization import operators_only
 from worker.core.api.endpoints import Endpoint
 from worker.core.api.errors import refused, service_unavailable, unknown_path
 from worker.core.api.session import credential
@@ -17,9 +16,9 @@ from worker.core.ledger import callers, sessions
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.administration import decide
 from worker.core.ledger.decision import Decision, Dialect
+from worker.core.settings import derived
 from worker.core.sign_in import endpoints
 from worker.core.sign_in.settings import SignInSettings
-from worker.core.values.derived_secrets import derived
 
 from ..http_client.proxies import Proxies
 from ..ledger.stores import LedgerUnavailable
@@ -65,7 +64,7 @@ class Admin:
         """Raises ApiError 403 before the body is read, 400 with the field's name, 404 for an unknown key, or 503."""
         if context.credential is None and not context.administrator:
             raise admin.operators_only()
-        if operators_only(endpoint.name) and context.key_hash is not None:
+        if admin.is_for_operators(endpoint.name) and context.key_hash is not None:
             raise admin.operators_only()
         body = await context.body(admin.MAX_BODY_MB)
         call = admin.call(endpoint, context.path, context.query, body, self._master_key)

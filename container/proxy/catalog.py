@@ -49,7 +49,7 @@ def catalog(config: Config) -> dict:
     models        {name: [needs of each deployment]}, as in `worker.core.api.health`
     log_format    json or text
     environment   the variables that the edge passes to the container
-    jwt_auth      the fields of `worker.core.identity.claims.ClaimRules`; None if JWTs are not accepted
+    jwt_auth      the fields of `worker.core.identity.authenticator.ClaimRules`; None if JWTs are not accepted
     policy        {"everyone", "each_user", "each_end_user": the fields of `worker.core.ledger.accounts.Limits`,
                   "end_user_budget": the id of a budget, "accounts": {account id: fields of Limits}}
     user_headers  names of headers with the end user

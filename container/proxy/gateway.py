@@ -44,7 +44,7 @@ from ..server.context import ClientLeft, RequestContext
 from ..server.settings import Network, Settings
 
 if TYPE_CHECKING:
-    from worker.core.identity.callers import TokenAuthenticator
+    from worker.core.identity.authenticator import TokenAuthenticator
 
     from ..records.traces import Tracing
     from ..server.token_door import TokenDoor
@@ -417,7 +417,7 @@ class Gateway:
 
     def _token_authenticator(self, config: Config, settings: Settings, accounting: Accounting) -> "TokenAuthenticator":
         # Imported here, because most configurations accept no JWTs.
-        from worker.core.identity.callers import TokenAuthenticator
+        from worker.core.identity.authenticator import TokenAuthenticator
 
         from ..server.token_door import TokenDoor
 

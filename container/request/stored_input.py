@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from worker.core.api.errors import ApiError
 from worker.core.pricing.estimate import is_complete, is_reference
-from worker.core.values.derived_secrets import derived
+from worker.core.settings import derived
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESSIV
@@ -77,7 +77,7 @@ def secret_of_this_process() -> str:
 
 
 class Seal:
-    """Seals and opens ids. `secret`: in hexadecimal, from `derived_secrets.seal_secret`."""
+    """Seals and opens ids. `secret`: in hexadecimal, from `settings.seal_secret`."""
 
     def __init__(self, secret: str) -> None:
         self._secret = bytes.fromhex(secret)

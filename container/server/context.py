@@ -29,7 +29,7 @@ from ..routing.health import Outcome
 from ..routing.router import Try
 
 if TYPE_CHECKING:
-    from worker.core.identity.callers import Caller
+    from worker.core.identity.authenticator import Caller
 
 
 # Ids of requests and reservations: unique, 32 hexadecimal digits, in chronological order. Ids created together are

@@ -8,9 +8,8 @@ from typing import Any
 from worker.core.api.headers import is_origin, parse_origins
 from worker.core.log_text import FORMATS
 from worker.core.protocol import PROTOCOL_VARIABLE
-from worker.core.settings import SHARED, address, flag, number, whole
+from worker.core.settings import SALT_KEY, SEAL_VARIABLE, SHARED, address, flag, number, seal_secret, whole
 from worker.core.sign_in import settings as sign_in
-from worker.core.values.derived_secrets import SALT_KEY, SEAL_VARIABLE, seal_secret
 
 from ..config import observability as otel
 from ..http_client import proxies

@@ -14,8 +14,8 @@ from container.config.load import load
 from tests.container.conftest import load_config
 from worker.core.api import endpoints
 from worker.core.api.errors import ApiError
-from worker.core.identity import claims as ours
-from worker.core.identity.claims import ClaimRules, Identity
+from worker.core.identity import authenticator as ours
+from worker.core.identity.authenticator import ClaimRules, Identity
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 

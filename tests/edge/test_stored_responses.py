@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.server import FakeProvider
 from tests.responses.storing_provider import StoringProvider
-from worker.core.values.derived_secrets import seal_secret
+from worker.core.settings import seal_secret
 
 from .conftest import MASTER_KEY, Edge, StartEdge
 from .money import Money

@@ -7,8 +7,16 @@ import pytest
 
 from worker.core.api.endpoints import TABLE
 from worker.core.api.errors import ApiError
-from worker.core.identity.callers import Caller, Team
-from worker.core.identity.claims import NO_MODELS, ClaimRules, Identity, IssuerRules, check_route, identity
+from worker.core.identity.authenticator import (
+    NO_MODELS,
+    Caller,
+    ClaimRules,
+    Identity,
+    IssuerRules,
+    Team,
+    check_route,
+    identity,
+)
 
 RULES = ClaimRules(user_id_jwt_field="sub", team_ids_jwt_field="groups", end_user_id_jwt_field="customer")
 

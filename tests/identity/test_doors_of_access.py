@@ -12,7 +12,7 @@ from container.server.settings import read
 from worker.core.api.auth import AuthorizedRequest, Rules, admit
 from worker.core.api.endpoints import TABLE
 from worker.core.api.errors import ApiError
-from worker.core.identity.callers import Caller, Team
+from worker.core.identity.authenticator import Caller, Team
 
 from .issuer import token
 

@@ -9,7 +9,7 @@ _PROGRAM = """
 import sys
 import container.cli.main, container.cli.serve, container.proxy.gateway, container.proxy.reload
 unwanted = ("jwt", "cryptography", "container.server.token_door", "container.config.jwt_auth")
-print(*(name for name in sys.modules if name in unwanted or name.endswith((".identity.claims", ".identity.callers"))))
+print(*(name for name in sys.modules if name in unwanted or name.endswith(".identity.authenticator")))
 """
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from container.ledger.stores import Store
 from tests.ledger.support import Ledger, query
-from worker.core.api import authorization
+from worker.core.api import admin
 from worker.core.api.endpoints import ALL
 from worker.core.ledger import declared, keys, sessions
 from worker.core.ledger.accounts import Limits, Policy
@@ -79,26 +79,26 @@ async def company(store: Store) -> Company:
     return company
 
 
-@pytest.mark.parametrize("name", sorted(ADMIN - set(authorization.RULES)))
+@pytest.mark.parametrize("name", sorted(ADMIN - set(admin.RULES)))
 @pytest.mark.parametrize("role", ["member", "team_admin", "management", "key", "llm_api", "read_only"])
 def test_what_the_table_does_not_name_is_for_operators(name: str, role: str):
-    caller = authorization.Caller(
+    caller = admin.Caller(
         user_id="ada",
         teams=("blue",),
         admin_of=("blue",) if role == "team_admin" else (),
         key_id="" if role in ("member", "team_admin") else "1",
         key_type=role,
     )
-    assert authorization.refusal(caller, name, reads=True)
-    assert authorization.refusal(authorization.OPERATOR, name, reads=False) is None
+    assert admin.call_refusal(caller, name, reads=True)
+    assert admin.call_refusal(admin.OPERATOR, name, reads=False) is None
 
 
 def test_the_table_names_endpoints_only():
-    later = {name for name in authorization.RULES if name.startswith(("team_", "user_"))}
-    assert set(authorization.RULES) - later <= ADMIN
+    later = {name for name in admin.RULES if name.startswith(("team_", "user_"))}
+    assert set(admin.RULES) - later <= ADMIN
 
 
-@pytest.mark.parametrize("name", sorted(ADMIN - {"model_info"} - authorization.READS_BY_POST))
+@pytest.mark.parametrize("name", sorted(ADMIN - {"model_info"} - admin.READS_BY_POST))
 def test_rights_and_change_are_one_transaction(name: str):
     call = {"name": name, "key": "sk-x", "query": {}, "body": {}}
     decision = decide(POSTGRES, Policy(), call, 0, {"session": "x"})

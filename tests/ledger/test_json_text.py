@@ -1,4 +1,4 @@
-"""`worker.core.values.json_text`, with Python's own json as the oracle."""
+"""`worker.core.protocol`, with Python's own json as the oracle."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.values.json_text import from_json, to_json
+from worker.core.protocol import from_json, to_json
 
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from container.ledger.stores import SqliteStore, Store
 from tests.ledger.support import NOON, Ledger, query
-from worker.core.identity.callers import Caller, Team
+from worker.core.identity.authenticator import Caller, Team
 from worker.core.ledger import admit, owners
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.administration import decide

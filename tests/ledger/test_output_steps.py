@@ -10,7 +10,7 @@ from worker.core.pricing.estimate import Prompt
 from worker.core.pricing.prices import Price
 from worker.core.pricing.prices import charge_of_body as of_body
 from worker.core.pricing.quote import MIN_OUTPUT, UNKNOWN_MAX_OUTPUT, Quote, dearer, most, quote
-from worker.core.values.output_steps import OutputSteps, fitting
+from worker.core.values.money import OutputSteps, fitting_step
 
 LIMIT = st.integers(1, 100_000)
 PRICE = st.fixed_dictionaries(
@@ -40,7 +40,7 @@ def test_a_lower_limit_costs_at_most_what_its_step_says(
     assert whole.amount is not None
     assert whole.steps[-1] == (limit, whole.amount, whole.tokens)
     amount, most_tokens = int(whole.amount * money), int(whole.tokens * minute)
-    found = fitting(whole.steps, amount, most_tokens)
+    found = fitting_step(whole.steps, amount, most_tokens)
     lowest = whole.steps[0]
     assert (found is not None) == (lowest[1] <= amount and lowest[2] <= most_tokens)
     if found is None:
@@ -65,7 +65,7 @@ def test_steps_of_two_quotes_cover_both(
     both = dearer(of_one, of_other)
     assert both.amount is not None
     lowest = both.steps[0][1]
-    found = fitting(both.steps, lowest + int(left * (both.amount - lowest)), None)
+    found = fitting_step(both.steps, lowest + int(left * (both.amount - lowest)), None)
     assert found is not None
     for reach, own in ((one, limit), (other, preset or limit)):
         sent = cost_at({}, min(own, found[0]), priced(reach), 100)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.processes import MASTER_KEY
 from tests.sign_in.conftest import Gateway
-from worker.core.api.authorization import RULES
+from worker.core.api.admin import RULES
 from worker.core.api.endpoints import ALL, Endpoint
 
 MARK = "f0reign"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .ledger.accounts import Limits, Policy
 from .protocol import MOST_CONFIGURATIONS, GivenConfiguration
-from .values.derived_secrets import SALT_KEY, SEAL_VARIABLE, seal_secret
+from .settings import SALT_KEY, SEAL_VARIABLE, seal_secret
 
 if TYPE_CHECKING:
     from .ledger.declared import AnyDeclared

@@ -1,15 +1,21 @@
-"""Settings read by both the Worker and the proxy: how each is parsed, and its default.
+"""Settings read by both the Worker and the proxy: how each is parsed, and its default; and secrets that are derived
+from the operator's own.
 
 Each host decides how to handle an invalid value: the proxy refuses to start, the Worker logs it and uses the default.
 """
 
+import hashlib
+import hmac
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from .values.derived_secrets import SALT_KEY
-
+SALT_KEY = "LITELLM_SALT_KEY"
+# Passes the derived secret to a container, which knows neither of the operator's secrets.
+SEAL_VARIABLE = "INTERNAL_SEAL"
+_SALT = b"litellm-router"
+_OF_RESPONSES = b"responses"
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
@@ -102,3 +108,23 @@ SHARED = {
 def public_models(wanted: bool | None, *, local: bool) -> bool:
     """Whether /v1/models needs no key. `wanted`: PUBLIC_MODELS; `local`: LOCAL_DEVELOPMENT."""
     return local if wanted is None else wanted
+
+
+def seal_secret(salt_key: str | None, master_key: str | None) -> str | None:
+    """Returns the secret that protects response ids and kept responses, in hexadecimal. None without either key.
+
+    LiteLLM's LITELLM_SALT_KEY is for encryption at rest and does not change, so it comes before the master key.
+    """
+    secret = salt_key or master_key
+    return derived(secret.encode("utf-8", "surrogatepass"), _OF_RESPONSES, 32).hex() if secret else None
+
+
+def derived(secret: bytes, purpose: bytes, length: int) -> bytes:
+    """Returns `length` bytes of HKDF with SHA-256: https://www.rfc-editor.org/rfc/rfc5869. Different purposes yield
+    independent secrets."""
+    extracted = hmac.digest(_SALT, secret, hashlib.sha256)
+    found = block = b""
+    for number in range(1, -(-length // 32) + 1):
+        block = hmac.digest(extracted, block + purpose + bytes((number,)), hashlib.sha256)
+        found += block
+    return found[:length]

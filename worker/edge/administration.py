@@ -10,7 +10,6 @@ from urllib.parse import parse_qs
 from pyodide.ffi import JsException
 
 from core.api import admin
-from core.api.authorization import operators_only
 from core.api.endpoints import Endpoint
 from core.api.errors import ApiError, body_too_large, invalid_request, service_unavailable
 from core.api.health import RUNNING
@@ -43,7 +42,9 @@ async def administer(
     Raises ApiError 401, 403, 400 naming the field, 404 for a key, or 503.
     """
     credential = who.credential
-    if not who.administrator and (credential is None or ("key" in credential and operators_only(endpoint.name))):
+    if not who.administrator and (
+        credential is None or ("key" in credential and admin.is_for_operators(endpoint.name))
+    ):
         raise admin.operators_only()
     call = admin.call(endpoint, path, query, await _body(client), variable(bindings(), "LITELLM_MASTER_KEY"))
     try:

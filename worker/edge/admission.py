@@ -34,7 +34,7 @@ from core.protocol import (
     grant_of,
 )
 from core.values.claims import Claims, with_headers
-from core.values.output_steps import OutputSteps
+from core.values.money import OutputSteps
 
 from .forwarding import (
     AGAIN,
@@ -56,7 +56,7 @@ from .runtime.javascript import error_text, or_none
 from .runtime.log import log
 
 if TYPE_CHECKING:
-    from core.identity.callers import Caller
+    from core.identity.authenticator import Caller
 
 # Larger bodies are parked. In workerd, reading a 60 KB body here costs 1.4 ms of CPU more than a small one, and parking
 # costs 3.5 ms. Memory sets the limit, because many requests may be waiting for a container to wake.

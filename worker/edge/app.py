@@ -40,7 +40,7 @@ from .runtime.javascript import bindings, error_text, headers_of, js, or_none, v
 from .runtime.log import log, where
 
 if TYPE_CHECKING:
-    from core.identity.callers import TokenAuthenticator
+    from core.identity.authenticator import TokenAuthenticator
 
 
 # Seconds until an object that does not report its state counts as unavailable.

@@ -24,8 +24,8 @@ from core.protocol import (
     NO_INSTANCE_HEADER,
     REQUEST_ID_HEADER,
     UNCONFIGURED,
+    to_json,
 )
-from core.values.json_text import to_json
 
 from .requests import FIRST, dropped, forwarded
 from .runtime.javascript import bindings, error_text, js, js_object, kept, or_none, variable

@@ -6,9 +6,9 @@ from typing import Any
 
 from core.api.errors import refused, unknown_path
 from core.protocol import MASTER, EdgeGrant
+from core.settings import derived
 from core.sign_in import endpoints
 from core.sign_in.settings import SignInSettings
-from core.values.derived_secrets import derived
 
 from .admission import Presented
 from .forwarding import Client, LedgerClient, LedgerUnavailable, unavailable

@@ -11,8 +11,7 @@ from pyodide.ffi import JsException, to_js
 from catalog import CATALOG
 from core.api.errors import service_unavailable
 from core.identity import jwt
-from core.identity.callers import TokenAuthenticator
-from core.identity.claims import KEY, ClaimRules
+from core.identity.authenticator import KEY, ClaimRules, TokenAuthenticator
 from core.identity.jwt import ALGORITHMS, PublicKey, Token
 from core.identity.verifier import FETCH_SECONDS, CannotFetch
 

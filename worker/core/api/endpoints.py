@@ -16,7 +16,7 @@ class Endpoint(NamedTuple):
     """An endpoint of the API.
 
     `name`: the handlers' name for it. `path`: without `/v1`. `public`: no key needed. `engine`: served by LiteLLM.
-    `admin`: for operators; `authorization` says who else may call it. `free`: costs nothing and needs no admission,
+    `admin`: for operators; `api.admin` says who else may call it. `free`: costs nothing and needs no admission,
     although it is a POST.
     """
 

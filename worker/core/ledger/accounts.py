@@ -12,8 +12,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from ..values import periods
-from ..values.money import NANO, usd
-from ..values.output_steps import OutputSteps
+from ..values.money import NANO, OutputSteps, usd
 from . import decision
 from .decision import Row, Statement
 

@@ -16,7 +16,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 from ..values import claims
-from ..values.output_steps import OutputSteps, fitting
+from ..values.money import OutputSteps, fitting_step
 from . import decision, keys
 from .accounts import (
     ALIASES,
@@ -66,7 +66,7 @@ class AdmissionRequest(NamedTuple):
     yet known. `lease`: milliseconds until the reservation expires unless renewed or settled. `sized`: False until
     `amount` and `tokens` have been computed. `request_id`: the client's own name for the request, '' if it has none;
     need not be unique. `tags`: the request's, see `claims.Claims`. `steps`: what it costs with lower
-    output limits, see `values.output_steps`; the last one has `amount` and `tokens`. Empty if its limit cannot be
+    output limits, see `values.money`; the last one has `amount` and `tokens`. Empty if its limit cannot be
     lowered. `without_limit`: the client set no output limit. `user_id`, `team_id`: of a caller without a virtual key,
     '' for the master key. `end_user`: as the client names it, see `claims`. `candidates`: for each deployment that may
     answer, the ids of its accounts, such as its provider's; empty if no deployment has any. `named`: the client's name
@@ -370,7 +370,7 @@ def lowered(principal: Principal, request: AdmissionRequest, now: int) -> tuple[
         tokens is None or request.tokens <= tokens
     ):
         return request, None
-    found = fitting(steps, money, tokens)
+    found = fitting_step(steps, money, tokens)
     step = found or steps[0]
     return request._replace(amount=step[1], tokens=step[2], steps=(step,)), step[0] if found else None
 

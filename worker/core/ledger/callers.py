@@ -1,7 +1,7 @@
 """Calls of the admin API by people and virtual keys: who is calling, and how far the call reaches.
 
 Everything is looked up inside the call's own decision, so that neither the caller's rights nor the owner of a key can
-change between the check and the change. `api.authorization` has the rules.
+change between the check and the change. `api.admin` has the rules.
 
 A credential is plain JSON, so that it can be sent to a Durable Object: {"key": the hash of a virtual key's secret},
 {"session": the hash of a session's id, see `sessions`}, or {"person": {"user_id", "role", "teams", "admin_of"}}, which
@@ -13,8 +13,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ..api import authorization
-from ..api.authorization import MANAGEMENT, Caller
+from ..api.admin import KEY_FIELDS, MANAGEMENT, READS_BY_POST, Caller, call_refusal, may_touch
 from ..values import periods
 from ..values.fields import FieldError
 from . import decision, keys, sessions
@@ -65,7 +64,7 @@ def restricted(
     decide: Callable[[Call, Scope | None], Decision],
 ) -> Decision:
     """Returns the decision for a call by `credential`. `decide`: what an operator's call does, within a scope."""
-    reads = call["body"] is None or call["name"] in authorization.READS_BY_POST
+    reads = call["body"] is None or call["name"] in READS_BY_POST
     steps = _restricted(dialect, policy, credential, call, now, decide, reads)
     return Decision(steps, transaction=not reads, whole=reads)
 
@@ -79,7 +78,7 @@ def _identify(credential: Credential, now: int) -> Steps:
     caller, refused = yield from resolve(credential, now)
     if refused:
         return refused
-    refusal = authorization.refusal(caller, "model_info", reads=True)
+    refusal = call_refusal(caller, "model_info", reads=True)
     if refusal:
         return _forbidden(refusal)
     models = "[]" if caller.operator else (yield from _models_of(caller))
@@ -149,7 +148,7 @@ def _restricted(
     caller, refused = yield from resolve(credential, now)
     if refused:
         return refused
-    refusal = authorization.refusal(caller, call["name"], reads=reads)
+    refusal = call_refusal(caller, call["name"], reads=reads)
     if refusal:
         return _forbidden(refusal)
     scope = None
@@ -304,7 +303,7 @@ def _theirs(caller: Caller, column: str, name: Any, *, reads: bool) -> Steps:
     value = keys.reference(name) if column == "s.hash" else name
     rows = yield f"{_BY_SECRET} WHERE {column} = ?", (value,)
     found = keys.key(rows[0][1:]) if rows else None
-    if found is None or not authorization.may_touch(
+    if found is None or not may_touch(
         caller,
         user_id=found.user_id,
         team_id=found.team_id,
@@ -396,7 +395,7 @@ def _changed(caller: Caller, policy: Policy, call: Call, body: dict[str, Any], n
 
 def _unsettable(fields: Mapping[str, Any]) -> Result | None:
     for name in fields:
-        if name not in authorization.KEY_FIELDS:
+        if name not in KEY_FIELDS:
             return decision.refuse(
                 403, "permission_error", f"Only an operator can set '{name[:100]}' of a key.", param=name[:100]
             )

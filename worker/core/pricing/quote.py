@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 from ..values import claims
 from ..values.claims import NO_CLAIMS, Claims
-from ..values.money import MAX_NANO
-from ..values.output_steps import OutputSteps, higher
+from ..values.money import MAX_NANO, OutputSteps, higher_steps
 from . import prices
 from .estimate import AN_HOUR, Prompt, prompt, refers
 from .prices import ANY_LIMIT, GOOGLE, Charge, Price, charge_of_body, no_unit
@@ -27,7 +26,7 @@ _READ_APART = ("input", "documents")
 class Quote(NamedTuple):
     """`amount`: nano-dollars, None if the maximum cost is unknown; `unpriced` then gives the reason and the fix.
     `tokens`: the maximum for prompt and completions. `add_limit`: the output limit to add to the request if a budget
-    applies, None if the request has one. `steps`: the same for lower output limits, see `core.values.output_steps`;
+    applies, None if the request has one. `steps`: the same for lower output limits, see `core.values.money`;
     empty if the request has no output or no known price."""
 
     amount: int | None
@@ -271,7 +270,7 @@ def dearer(one: Quote, other: Quote) -> Quote:
     unpriced = one.unpriced or other.unpriced
     amount = None if unpriced or one.amount is None or other.amount is None else max(one.amount, other.amount)
     added = [limit for limit in (one.add_limit, other.add_limit) if limit is not None]
-    steps = () if unpriced else higher(one.steps, other.steps)
+    steps = () if unpriced else higher_steps(one.steps, other.steps)
     return Quote(amount, max(one.tokens, other.tokens), max(added, default=None), unpriced, steps)
 
 

@@ -1,6 +1,6 @@
 """What a request says about itself: its tags and its end user. Both can only add accounts that limit it.
 
-The claims of a JWT, which say who the caller is, are `identity.claims`.
+The claims of a JWT, which say who the caller is, are those of `identity.authenticator`.
 
 The fields and headers are LiteLLM's (https://docs.litellm.ai/docs/proxy/cost_tracking, …/proxy/customers). `metadata`
 also belongs to the provider, whose own `tags` may contain anything, so invalid tags are dropped instead of refusing the

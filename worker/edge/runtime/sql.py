@@ -13,7 +13,7 @@ from pyodide.ffi import create_proxy
 
 from core.ledger.decision import SQLITE, Decision, Dialect, Parameters, Row, run
 from core.ledger.lookup import Memory
-from core.values.json_text import from_json
+from core.protocol import from_json
 
 from .javascript import NULL, kept
 

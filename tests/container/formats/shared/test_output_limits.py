@@ -22,7 +22,7 @@ from container.routing.router import Router
 from tests.container.conftest import LoadConfig
 from worker.core.pricing import prices
 from worker.core.pricing.estimate import Prompt
-from worker.core.values.output_steps import fitting
+from worker.core.values.money import fitting_step
 
 FREE_PROMPT = {"input_cost_per_token": 0, "output_cost_per_token": 1e-6}
 HOME = {"api_base": "http://127.0.0.1:1/v1"}
@@ -104,7 +104,7 @@ class Reserved(NamedTuple):
 def reserved(found: Any, left: float) -> Any:
     """What the ledger makes of a quote if this share of the amount beyond the lowest limit's is left."""
     lowest, highest = found.steps[0][1], found.amount
-    step = fitting(found.steps, lowest + int(left * (highest - lowest)), None)
+    step = fitting_step(found.steps, lowest + int(left * (highest - lowest)), None)
     assert step is not None
     assert step[1] <= highest
     if step == found.steps[-1]:
