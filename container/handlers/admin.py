@@ -12,7 +12,7 @@ from worker.core.api import admin
 from worker.core.api.endpoints import Endpoint
 from worker.core.api.errors import refused, service_unavailable, unknown_path
 from worker.core.api.session import credential
-from worker.core.ledger import callers, sessions
+from worker.core.ledger import callers, permissions
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.administration import decide
 from worker.core.ledger.decision import Decision, Dialect
@@ -145,7 +145,7 @@ class SignInEndpoints:
     async def identify(self, context: RequestContext) -> None:
         """Looks up what a person may use. Raises ApiError 401, 403 or 503."""
         assert context.person is not None, "recognize() has found it"
-        found = await self._run(callers.identify, context.person, self._clock())
+        found = await self._run(permissions.identify, context.person, self._clock())
         if not found["ok"]:
             raise refused(found)
         context.models, context.administrator = found["models"], found["operator"]
@@ -169,12 +169,12 @@ class SignInEndpoints:
     # For `endpoints.Sessions`.
 
     async def start(self, hash: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-        session, login = sessions.Session(**{name: fields[name] for name in sessions.Session._fields}), fields["login"]
+        session, login = callers.Session(**{name: fields[name] for name in callers.Session._fields}), fields["login"]
         assert self._dialect is not None, "there is a ledger"
-        return await self._run(sessions.start, self._dialect, hash, login, session, self._clock())
+        return await self._run(callers.start_session, self._dialect, hash, login, session, self._clock())
 
     async def end(self, hash: str) -> None:
-        await self._run(sessions.end, hash, self._clock())
+        await self._run(callers.end_session, hash, self._clock())
 
     async def who(self, hash: str) -> Mapping[str, Any]:
         return await self._run(callers.who, hash, self._clock())

@@ -9,7 +9,7 @@ from container.ledger.stores import Store
 from tests.ledger.support import Ledger, query
 from worker.core.api import admin
 from worker.core.api.endpoints import ALL
-from worker.core.ledger import declared, keys, sessions
+from worker.core.ledger import callers, declared, keys
 from worker.core.ledger.accounts import Limits, Policy
 from worker.core.ledger.administration import decide
 from worker.core.ledger.decision import POSTGRES
@@ -397,8 +397,8 @@ HOUR = periods.HOUR
 
 async def signed_in(company: Company, user: str, *, login: str = "", **fields: Any) -> dict[str, str]:
     hash = keys.hash_secret(f"{user}{login}")
-    session = sessions.Session(user, "", "", "", (), (), company.now, HOUR, company.now + 8 * HOUR)
-    started = sessions.start(
+    session = callers.Session(user, "", "", "", (), (), company.now, HOUR, company.now + 8 * HOUR)
+    started = callers.start_session(
         company.store.dialect, hash, login or f"login of {user}", session._replace(**fields), company.now
     )
     result = await company.store.run(started)
@@ -431,7 +431,7 @@ async def test_a_session_ends_at_once(company: Company, how: str):
     session, other = await signed_in(company, "bob"), await signed_in(company, "ada")
     second = await signed_in(company, "bob", login="another browser")
     if how == "signed out":
-        await company.store.run(sessions.end(session["session"], company.now))
+        await company.store.run(callers.end_session(session["session"], company.now))
         assert (await company.call(second, "key_list"))["ok"]
     elif how == "revoked":
         revoked = await company.call("root", "session_revoke", {"user_id": "bob"})
@@ -466,9 +466,9 @@ async def test_a_session_that_has_ended_with_its_user_does_not_come_back(company
 
 async def test_a_sign_in_starts_one_session(company: Company):
     session = await signed_in(company, "bob", login="one")
-    await company.store.run(sessions.end(session["session"], company.now))
-    again = sessions.Session("bob", "", "", "", (), (), company.now, HOUR, company.now + HOUR)
-    result = await company.store.run(sessions.start(company.store.dialect, "f" * 64, "one", again, company.now))
+    await company.store.run(callers.end_session(session["session"], company.now))
+    again = callers.Session("bob", "", "", "", (), (), company.now, HOUR, company.now + HOUR)
+    result = await company.store.run(callers.start_session(company.store.dialect, "f" * 64, "one", again, company.now))
     assert (result["ok"], result["code"]) == (False, "sign_in_used")
 
 

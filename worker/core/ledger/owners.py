@@ -204,7 +204,7 @@ def change(account: str, values: Mapping[str, Any], now: int) -> Steps:
 
 
 def end_sessions(user_id: str, now: int) -> Steps:
-    """Ends a user's sessions (see `sessions`), as a part of another decision. Returns how many."""
+    """Ends a user's sessions (see `callers`), as a part of another decision. Returns how many."""
     rows = yield (
         "UPDATE ledger_sessions SET expires = ? WHERE user_id = ? AND expires > ? AND seen + idle > ? RETURNING hash",
         (now, user_id, now, now),

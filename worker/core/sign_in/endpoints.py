@@ -29,7 +29,7 @@ class Sessions(Protocol):
     """What the ledger does with sessions. Raises ApiError 503 if it is not available."""
 
     async def start(self, hash: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Returns a result of `ledger.sessions.start`. `fields`: of `ledger.sessions.Session`, and `login`."""
+        """Returns a result of `ledger.callers.start_session`. `fields`: of `ledger.callers.Session`, and `login`."""
         ...
 
     async def end(self, hash: str) -> None: ...

@@ -213,24 +213,24 @@ class Ledger(ContainerObject):
         return json.dumps(self._store.run(admit.authenticate(json.loads(text)["secret_hash"], now_ms())))
 
     async def session(self, text: str) -> str:
-        """{"start": the hash of its id, "fields"}, {"end": hash} or {"who": hash} → a result of `ledger.sessions` or
-        `ledger.callers.who`."""
-        from core.ledger import callers, sessions
+        """{"start": the hash of its id, "fields"}, {"end": hash} or {"who": hash} → a result of `start_session`,
+        `end_session` or `who` in `ledger.callers`."""
+        from core.ledger import callers
 
         asked, now = json.loads(text), now_ms()
         if "start" in asked:
             fields = asked["fields"]
             login = fields.pop("login")
-            decision = sessions.start(self._store.dialect, asked["start"], login, sessions.Session(**fields), now)
+            decision = callers.start_session(self._store.dialect, asked["start"], login, callers.Session(**fields), now)
         else:
-            decision = sessions.end(asked["end"], now) if "end" in asked else callers.who(asked["who"], now)
+            decision = callers.end_session(asked["end"], now) if "end" in asked else callers.who(asked["who"], now)
         return json.dumps(self._store.run(decision))
 
     async def identify(self, text: str) -> str:
-        """A credential → a result of `ledger.callers.identify`."""
-        from core.ledger import callers
+        """A credential → a result of `ledger.permissions.identify`."""
+        from core.ledger import permissions
 
-        return json.dumps(self._store.run(callers.identify(json.loads(text), now_ms())))
+        return json.dumps(self._store.run(permissions.identify(json.loads(text), now_ms())))
 
     async def find_owners(self, text: str) -> str:
         """The arguments of `ledger.owners.of_token` except `now` → its result."""
