@@ -105,7 +105,7 @@ async def test_a_request_that_waits_for_another_workers_is_admitted_when_it_ends
 
 
 async def test_a_client_that_leaves_while_it_waits_leaves_nothing_open(start: Start, fake: FakeProvider) -> None:
-    gateway = start(2)
+    gateway = start(2, environment={"BUDGET_PATIENCE": "20"})
     key = gateway.key(max_parallel_requests=1)
     with fake.holding():
         running = asyncio.create_task(gateway.burst(1, key))
