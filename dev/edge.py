@@ -2,11 +2,13 @@
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dev import child
 from dev.offline import build, bytecode, snapshot, wrangler
 from dev.offline.tools import REPOSITORY
 from dev.offline.workerd import Workerd
@@ -43,6 +45,8 @@ class OfflineEdge:
     wrangler_path  which Worker
     versions       other versions of the Worker, each at one of `version_urls`
     v8_flags       of workerd's JavaScript engine
+    prepare_later  the first start uses neither snapshot nor bytecode, because making them takes longer than they save;
+                   they are made once the Worker has answered, for its next start
     """
 
     directory: Path
@@ -56,12 +60,14 @@ class OfflineEdge:
     wrangler_path: Path = WRANGLER_CONFIG
     versions: Sequence[build.Version] = ()
     v8_flags: Sequence[str] = ()
+    prepare_later: bool = False
     log: LogLine = print
 
     def __post_init__(self) -> None:
         self.config = wrangler.read(self.wrangler_path)
         self.engine: ProcessEngine | None = None
         self.workerd: Workerd | None = None
+        self.preparing: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -88,7 +94,10 @@ class OfflineEdge:
                 grace=_GRACE_SECONDS if self.engine is not None else _DOCKER_GRACE_SECONDS,
                 versions=len(self.versions),
             )
-            return self.start_worker(health)
+            status = self.start_worker(health)
+            if self.prepare_later and None in self._prepared():
+                self._prepare()
+            return status
         except BaseException:
             self.stop()
             raise
@@ -101,7 +110,7 @@ class OfflineEdge:
         return self.start_worker(health)
 
     def _build(self) -> Path:
-        memory = snapshot.find_or_make(self.config.main)
+        memory, code = self._prepared()
         socket = self.engine.socket_path if self.engine is not None else self.engine_socket
         return build.build(
             self.config,
@@ -110,10 +119,26 @@ class OfflineEdge:
             vars=self.vars,
             engine=build.Engine(socket, self.sidecar_image) if socket else None,
             snapshot=memory,
-            bytecode=bytecode.find_or_make(self.config.main, memory),
+            bytecode=code,
             replaced=self.replaced,
             versions=self.versions,
             v8_flags=self.v8_flags,
+        )
+
+    def _prepared(self) -> tuple[Path | None, Path | None]:
+        """The snapshot and the bytecode."""
+        make = not self.prepare_later
+        memory = snapshot.find_or_make(self.config.main, make=make)
+        return memory, bytecode.find_or_make(self.config.main, memory, make=make)
+
+    def _prepare(self) -> None:
+        """In a process of its own, which can be ended at any time."""
+        self.preparing = subprocess.Popen(
+            [sys.executable, "-m", "dev.offline.bytecode", str(self.config.main)],
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=child.tied_to_parent(signal.SIGTERM),
         )
 
     def _images(self) -> dict[str, Image]:
@@ -143,6 +168,8 @@ class OfflineEdge:
         return self.start_worker(health)
 
     def stop(self) -> None:
+        if self.preparing is not None:
+            child.end(self.preparing)
         self.stop_worker()
         if self.engine is not None:
             self.engine.stop()

@@ -136,10 +136,11 @@ class Session:
                 host=self.host,
                 port=self.port,
                 replaced={"catalog.py": self.catalog},
+                prepare_later=True,
                 log=pass_on,
             )
             try:
-                with step("Starting the Worker (the first time Python's memory is prepared)"):
+                with step("Starting the Worker"):
                     status = edge.start()
                 if status != 200:
                     raise CannotRun(f"The Worker answers GET {self.url}/health with {status}; see {log.name}.")

@@ -26,18 +26,26 @@ _NEVER = ("multiprocessing", "secrets", "ssl", "tkinter", "uuid")
 _KEPT = 3
 
 
-def find_or_make(main: Path, cache: Path | None = None) -> Path | None:
-    """The snapshot for the Worker with this main module, made now if need be; None, and a line, if it cannot be."""
+def find_or_make(main: Path, cache: Path | None = None, *, make: bool = True) -> Path | None:
+    """The snapshot for the Worker with this main module, made now if need be; None, and a line, if it cannot be.
+
+    `make`: False only finds it.
+    """
+    cache = cache or CACHE
+    if not make and not cache.exists():  # without reading all sources
+        return None
     modules = standard_modules(all_sources(main))
-    path = (cache or CACHE) / f"{_key(modules)}.bin"
-    return kept(path, lambda: _make(modules), _KEPT, "No snapshot of Python could be made")
+    path = cache / f"{_key(modules)}.bin"
+    return kept(path, (lambda: _make(modules)) if make else None, _KEPT, "No snapshot of Python could be made")
 
 
-def kept(path: Path, make: Callable[[], bytes], most: int, failure: str) -> Path | None:
+def kept(path: Path, make: Callable[[], bytes] | None, most: int, failure: str) -> Path | None:
     """The file, made now if need be. Of its kind, the `most` that were used last are kept beside it."""
     if path.exists():
         path.touch()  # the least recently used are thrown away
         return path
+    if make is None:
+        return None
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         content = make()

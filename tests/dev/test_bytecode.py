@@ -1,6 +1,7 @@
 """The Worker's bytecode: that it is made once, that Workers use it, and that it is optional."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,12 +23,17 @@ print("helpers say", helpers.greeting("you"))
 """
 
 
-def start(directory: Path, replaced: dict[str, str]) -> list[str]:
+def start(directory: Path, replaced: dict[str, str], *, prepare_later: bool = False) -> list[str]:
     lines: list[str] = []
-    edge = OfflineEdge(directory, {}, None, wrangler_path=PROBE / "wrangler.jsonc", replaced=replaced, log=lines.append)
+    wrangler_path = PROBE / "wrangler.jsonc"
+    options: dict[str, Any] = {"prepare_later": prepare_later, "log": lines.append, "replaced": replaced}
+    edge = OfflineEdge(directory, {}, None, wrangler_path=wrangler_path, **options)
     try:
         assert edge.start("/hello") == 200
         wait_for(lambda: any("helpers say" in line for line in lines), "the helpers")
+        assert (edge.preparing is not None) == prepare_later
+        if edge.preparing is not None:
+            assert edge.preparing.wait(120) == 0
     finally:
         edge.stop()
     return lines
@@ -59,8 +65,28 @@ def test_the_worker_starts_without_bytecode(
     memory = snapshot.find_or_make(MAIN)
     monkeypatch.setattr(bytecode, "_make", fail)
     monkeypatch.setattr(snapshot, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(snapshot, "find_or_make", lambda main: memory)
+    monkeypatch.setattr(snapshot, "find_or_make", lambda main, make: memory)
     lines = start(tmp_path, {"entry.py": WATCH + MAIN.read_text(encoding="utf-8")})
     assert any(line.endswith("compiled /session/metadata/helpers.py") for line in lines)
     said = capsys.readouterr().err
     assert "The Worker was not compiled beforehand, so the Worker starts slower: workerd has no" in said
+
+
+def test_a_first_start_makes_them_only_after_its_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "CACHE", tmp_path / "cache")  # of this process, so that nothing is found
+    entry = {"entry.py": WATCH + MAIN.read_text(encoding="utf-8")}
+    lines = start(tmp_path, entry, prepare_later=True)
+    assert any(line.endswith("compiled /session/metadata/helpers.py") for line in lines)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_making_both_for_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(bytecode.os, "nice", made.append)
+    monkeypatch.setattr(bytecode.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(snapshot, "CACHE", tmp_path)
+    monkeypatch.setattr(snapshot, "_make", lambda modules: b"memory")
+    monkeypatch.setattr(bytecode, "_make", lambda sources, memory: memory.read_bytes() + b" and code")
+    bytecode.main(MAIN)
+    assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == [b"memory", b"memory and code"]
+    assert made == [10]
