@@ -29,7 +29,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "routing",
         "request",
         "server",
-        "engine ledger",
+        "engine stores",
         "formats",
         "accounting",
         "handlers records",

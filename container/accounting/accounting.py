@@ -14,10 +14,10 @@ from worker.core.pricing.prices import Charge
 from worker.core.pricing.quote import Quote
 from worker.core.values.claims import NO_CLAIMS, Claims
 
-from ..ledger.stores import LedgerUnavailable
 from ..observability import log
 from ..routing.router import RouteRequest
 from ..server.context import RequestContext
+from ..stores import LedgerUnavailable
 from .ledger import LEASE_MS, Ledger, milliseconds
 from .price_book import PriceBook
 from .reservation import UNACCOUNTED, Reservation, Unaccounted

@@ -16,8 +16,8 @@ from worker.core.ledger.batch import batch
 from worker.core.ledger.decision import Decision
 from worker.core.ledger.settle import Report, renew
 
-from ..ledger.stores import LedgerUnavailable, Store
 from ..observability import log, metrics
+from ..stores import LedgerUnavailable, Store
 
 # Larger batches would block the event loop for too long with SQLite.
 _MOST = 128

@@ -20,8 +20,8 @@ from worker.core.ledger.keys import new_id
 from worker.core.ledger.schema import writable
 from worker.core.ledger.waiting_line import DEFAULT_PATIENCE, WaitingLine
 
-from ..ledger.stores import LedgerUnavailable, Store
 from ..observability import log
+from ..stores import LedgerUnavailable, Store
 from .batcher import LedgerBatcher, Waiting
 from .reservation import Reports
 

@@ -9,8 +9,17 @@ from ..config.deployment import Deployment
 from ..config.document import ConfigError
 from ..config.load import Config, load
 from ..engine import packages_installed
-from ..ledger import location
-from ..proxy.startup import NO_LEDGER, NO_SLACK, UNPRICED, reasons_not_to_serve
+from ..proxy.startup import (
+    NO_LEDGER,
+    NO_SLACK,
+    UNPRICED,
+    ephemeral_mount,
+    keeps_ledger,
+    ledger_file,
+    ledger_unusable,
+    reasons_not_to_serve,
+    requires_ledger,
+)
 from ..routing.router import Router
 from ..server import settings
 
@@ -39,7 +48,7 @@ def check(path: Path, environment: Mapping[str, str]) -> int:
     for reason in reasons_not_to_serve(found, config) if found is not None else ():
         failed = True
         _complain(f"environment: error: {reason}")
-    if found is not None and location.wanted(found):
+    if found is not None and keeps_ledger(found):
         failed |= _say_place(found, config)
     _say_models(config)
     return int(failed)
@@ -47,14 +56,14 @@ def check(path: Path, environment: Mapping[str, str]) -> int:
 
 def _say_place(found: settings.Settings, config: Config) -> bool:
     """Report problems with the ledger's location. Return whether they would prevent a start."""
-    path = location.where(found)
-    trouble = location.unusable(found)
-    if trouble and location.required(found, config.options):
+    path = ledger_file(found)
+    trouble = ledger_unusable(found)
+    if trouble and requires_ledger(found, config.options):
         _complain(f"environment: error: {trouble}")
         return True
     if trouble:
         _complain(f"environment: warning: {trouble} {NO_LEDGER}")
-    lost = location.ephemeral_mount(path) if path and not trouble else None
+    lost = ephemeral_mount(path) if path and not trouble else None
     if lost:
         _complain(f"environment: warning: {lost}")
     return False

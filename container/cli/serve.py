@@ -15,9 +15,9 @@ from ..config.load import Config, load
 from ..config.response_cache import redis_url
 from ..engine import Engine
 from ..observability import log
+from ..proxy.configurations import Reloading
 from ..proxy.gateway import Gateway, router_for
 from ..proxy.process import Running, announce, close, cores, say_listening, tracing_of
-from ..proxy.reload import Reloading
 from ..proxy.startup import accounting_of, declared, open_ledger, reasons_not_to_serve, warn_of_prices
 from ..routing.router import Router
 from ..routing.shared_health import SharedCooldowns

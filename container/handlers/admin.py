@@ -21,11 +21,11 @@ from worker.core.sign_in import endpoints
 from worker.core.sign_in.settings import SignInSettings
 
 from ..http_client.proxies import Proxies
-from ..ledger.stores import LedgerUnavailable
 from ..observability import log
 from ..server.auth import client_address
 from ..server.context import RequestContext
 from ..server.settings import Network
+from ..stores import LedgerUnavailable
 
 if TYPE_CHECKING:
     from worker.core.sign_in.flow import SignIn

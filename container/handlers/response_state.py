@@ -31,7 +31,6 @@ from ..config.document import REFERENCE
 from ..formats.client_apis.responses import STORING
 from ..formats.client_apis.responses.ids import ResponseIds
 from ..formats.shared.answer import Answer, Plain, Stream
-from ..ledger.stores import LedgerUnavailable
 from ..observability import log
 from ..request.completion import Completion
 from ..request.responses import ENDPOINT
@@ -53,6 +52,7 @@ from ..request.stored_input import (
 from ..routing.health import Outcome
 from ..routing.router import Router, Target, Try
 from ..server.context import ANONYMOUS, RequestContext
+from ..stores import LedgerUnavailable
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM

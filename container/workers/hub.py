@@ -23,16 +23,15 @@ from ..config.document import CannotServe
 from ..config.load import Config
 from ..engine import Engine
 from ..handlers.public import Sums
-from ..ledger.location import Claim
-from ..ledger.stores import LedgerUnavailable
 from ..observability import log, metrics
+from ..proxy.configurations import ConfigWatch, engine_for, read_again
 from ..proxy.gateway import router_for
 from ..proxy.process import Watchdog, announce, calm_garbage_collector
-from ..proxy.reload import ConfigWatch, engine_for, read_again
-from ..proxy.startup import declared, open_ledger, warn_of_prices
+from ..proxy.startup import Claim, declared, open_ledger, warn_of_prices
 from ..routing.shared_health import HealthBoard
 from ..server.auth import count_failed_keys
 from ..server.settings import Settings
+from ..stores import LedgerUnavailable
 from .link import Answer, Link, LinkLost, connect, from_a_worker
 
 # The supervisor sends a worker's number with its end of the socket.

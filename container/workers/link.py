@@ -18,8 +18,8 @@ from typing import Any
 from worker.core.ledger.decision import Decision
 
 from ..engine import EngineUnavailable
-from ..ledger.stores import LedgerUnavailable
 from ..observability import log
+from ..stores import LedgerUnavailable
 
 _LENGTH = struct.Struct("!I")
 _CANCEL = "cancel"

@@ -19,16 +19,16 @@ from ..config.providers import Address
 from ..config.response_cache import redis_url
 from ..engine import Engine
 from ..handlers.public import Sums
-from ..ledger.stores import LedgerUnavailable
 from ..observability import log, metrics
+from ..proxy.configurations import Current
 from ..proxy.gateway import Gateway, router_for
 from ..proxy.process import Running, close, tracing_of
-from ..proxy.reload import Current
 from ..proxy.startup import accounting_of
 from ..routing.router import Router
 from ..routing.shared_health import HealthBoard, SharedCooldowns, SharedHealth
 from ..server.http import MAX_HEADER_BYTES
 from ..server.settings import Settings
+from ..stores import LedgerUnavailable
 from .hub import Setup
 from .link import Link, LinkLost, connect, from_the_hub
 

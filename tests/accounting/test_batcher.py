@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from container.accounting.batcher import LedgerBatcher
-from container.ledger.stores import LedgerUnavailable, SqliteStore
+from container.stores import LedgerUnavailable, SqliteStore
 from tests.ledger.support import NOON, Ledger, check_balance, query
 from worker.core.ledger.decision import Decision
 from worker.core.ledger.settle import Report
@@ -223,7 +223,7 @@ async def test_with_a_shared_ledger_an_answer_waits_for_its_settlement(desk: Des
 _KILLED = """
 import asyncio, sys
 from container.accounting.batcher import LedgerBatcher
-from container.ledger.stores import SqliteStore
+from container.stores import SqliteStore
 from tests.ledger.support import NOON, Ledger
 from worker.core.ledger.settle import Report
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from container.ledger.stores import SqliteStore
+from container.stores import SqliteStore
 from tests.accounting.clock import Clock
 from tests.accounting.conftest import Ledgered
 from tests.fakes.behaviour import Behaviour, failing

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from container.accounting.ledger import LocalLedger
-from container.ledger.stores import SqliteStore
+from container.stores import SqliteStore
 from tests.ledger.support import NOON, Ledger
 from tests.money import wait_for
 from worker.core.ledger.accounts import Policy

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from container.accounting.accounting import LEASE_MS
-from container.ledger.stores import PostgresStore, SqliteStore, Store
+from container.stores import PostgresStore, SqliteStore, Store
 from tests.accounting.clock import Clock
 from tests.accounting.conftest import Ledgered
 from tests.accounting.crowd import CLIENT_LEFT, NO_ANSWER, Crowd

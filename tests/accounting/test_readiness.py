@@ -13,7 +13,7 @@ from container.accounting import ledger as ledgers
 from container.accounting.accounting import NoAccounting
 from container.accounting.ledger import LedgerCheck
 from container.handlers.public import Health
-from container.ledger.stores import LedgerUnavailable, SqliteStore
+from container.stores import LedgerUnavailable, SqliteStore
 from tests.accounting.conftest import Start
 from tests.ledger.postgres_server import PostgresServer
 from tests.money import wait_for

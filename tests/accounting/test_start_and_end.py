@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from container.cli.main import main
-from container.ledger.location import ephemeral_mount
+from container.proxy.startup import ephemeral_mount
 from tests.accounting.conftest import Start
 from tests.fakes.behaviour import Behaviour, failing
 from tests.fakes.server import FakeProvider

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from container.ledger.stores import PostgresStore, SqliteStore, Store
+from container.stores import PostgresStore, SqliteStore, Store
 from tests.accounting.conftest import Ledgered
 from tests.accounting.crowd import CLIENT_LEFT
 from tests.checkouts import checkout

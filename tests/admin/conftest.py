@@ -12,11 +12,11 @@ from container.accounting.accounting import Accounting
 from container.accounting.ledger import LocalLedger
 from container.handlers.admin import Admin
 from container.handlers.models import ModelInfo
-from container.ledger.stores import SqliteStore
 from container.proxy.gateway import App
 from container.server.auth import Authenticator
 from container.server.context import RequestContext
 from container.server.settings import read
+from container.stores import SqliteStore
 from tests.container.raw import Answer, ask
 from tests.container.serving import serving
 from tests.ledger.support import Ledger

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from container.ledger.stores import LedgerUnavailable
+from container.stores import LedgerUnavailable
 from tests.admin.conftest import MASTER, Gateway
 from worker.core.values import periods
 

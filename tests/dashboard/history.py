@@ -6,7 +6,7 @@ import random
 import time
 from pathlib import Path
 
-from container.ledger.stores import SqliteStore
+from container.stores import SqliteStore
 from tests.ledger.support import Ledger
 from worker.core.ledger.accounts import Policy
 from worker.core.values import periods

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, Route, expect
 
-from container.ledger.stores import SqliteStore
+from container.stores import SqliteStore
 from tests.dashboard.conftest import Gateway, Visit, config, go, settled
 from tests.dashboard.operator import ask, create, row, secret_shown, told
 from tests.ledger.support import Ledger

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from container.ledger.stores import SqliteStore
+from container.stores import SqliteStore
 from tests.ledger.support import NOON
 from worker.core.api.endpoints import TABLE
 from worker.core.ledger.accounts import Policy

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from container.ledger.stores import SqliteStore
 from container.routing.router import RouteRequest
+from container.stores import SqliteStore
 from tests.ledger.support import Ledger
 from worker.core.ledger import keys
 

@@ -8,7 +8,7 @@ import pytest
 from container.config.callbacks import CALLBACKS
 from container.config.load import load
 from container.config.options import Options
-from container.ledger.location import DEFAULT_PATH
+from container.proxy.startup import DEFAULT_PATH
 from container.server.settings import VARIABLES, Variable
 from tests.processes import ROOT
 

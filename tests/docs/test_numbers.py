@@ -4,7 +4,7 @@ import pytest
 
 from container.accounting import accounting, batcher, edge
 from container.config.response_cache import DEFAULT_TTL
-from container.formats.vertex import tokens
+from container.formats import vertex
 from container.handlers import behind_the_edge, response_cache
 from container.http_client import client, response
 from container.observability import metrics
@@ -60,7 +60,7 @@ SAID = [
     ("keys", f"at most {key_admin._MAX_KEYS_AT_ONCE} of each; all or none"),
     ("keys", f"the {spend.MAX_GROUPS} largest groups"),
     ("keys", f"the newest {spend.MAX_REQUESTS:,} requests"),
-    ("providers", f"renewed {WORDS[tokens.AHEAD_SECONDS / 60]} minutes before its end"),
+    ("providers", f"renewed {WORDS[vertex.AHEAD_SECONDS / 60]} minutes before its end"),
 ]
 
 

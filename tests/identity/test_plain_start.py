@@ -7,7 +7,7 @@ from tests.processes import ROOT
 
 _PROGRAM = """
 import sys
-import container.cli.main, container.cli.serve, container.proxy.gateway, container.proxy.reload
+import container.cli.main, container.cli.serve, container.proxy.gateway, container.proxy.configurations
 unwanted = ("jwt", "cryptography", "container.server.token_door", "container.config.jwt_auth")
 print(*(name for name in sys.modules if name in unwanted or name.endswith(".identity.authenticator")))
 """

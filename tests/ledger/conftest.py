@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from container.ledger.stores import PostgresStore, SqliteStore, Store
+from container.stores import PostgresStore, SqliteStore, Store
 from tests.ledger.durable_store import DurableObjects, DurableStore
 from tests.ledger.postgres_server import PostgresServer
 

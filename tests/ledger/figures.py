@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from container.accounting.batcher import LedgerBatcher
-from container.ledger.stores import PostgresStore, SqliteStore, Store
+from container.stores import PostgresStore, SqliteStore, Store
 from tests.ledger.corpus import PROSE, USUAL
 from tests.ledger.postgres_server import PostgresServer
 from tests.ledger.support import NOON, Ledger, check_balance

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
-from container.ledger.stores import Store
+from container.stores import Store
 from worker.core.ledger import key_admin, keys
 from worker.core.ledger.accounts import Policy, open_account
 from worker.core.ledger.admit import AdmissionRequest

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from container.ledger.stores import Store
+from container.stores import Store
 from tests.ledger.support import Ledger, check_balance, query
 from worker.core.ledger import admit, alerts, key_admin, spend
 from worker.core.ledger.accounts import Limits, Policy

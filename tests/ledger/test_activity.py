@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from container.ledger.stores import Store
+from container.stores import Store
 from tests.ledger.support import NOON, Ledger
 from worker.core.ledger import key_admin
 from worker.core.ledger.spend import Wanted

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from container.ledger.stores import Store
+from container.stores import Store
 from tests.ledger.support import Ledger, header, query
 from worker.core.ledger import alerts
 from worker.core.values import periods

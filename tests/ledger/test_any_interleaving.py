@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from container.ledger.stores import PostgresStore, SqliteStore, Store
+from container.stores import PostgresStore, SqliteStore, Store
 from tests.ledger.durable_store import DurableObjects, DurableStore
 from tests.ledger.support import BrokenOff, Ledger, breaking_off, check_balance, query
 from worker.core.ledger import key_admin

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from container.ledger.stores import Store
+from container.stores import Store
 from tests.ledger.support import Ledger, query
 from worker.core.api import admin
 from worker.core.api.endpoints import ALL

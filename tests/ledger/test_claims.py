@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from container.ledger.stores import Store
+from container.stores import Store
 from tests.ledger.support import NOON, Ledger
 from worker.core.ledger import key_admin, spend
 from worker.core.values import claims

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from container.ledger.stores import Store
+from container.stores import Store
 from tests.ledger.support import Ledger, check_balance, header, query
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.expiry import expire

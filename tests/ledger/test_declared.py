@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from container.ledger.stores import Store
+from container.stores import Store
 from tests.ledger.support import NOON, Ledger, check_balance, query
 from worker.core.ledger import declared, key_admin
 from worker.core.ledger.admit import authenticate

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from container.ledger.stores import Store
+from container.stores import Store
 from tests.ledger.support import NOON, Ledger, query
 from worker.core.ledger import declared, owner_admin, owner_views
 from worker.core.ledger.owners import OF_KIND

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from container.ledger.stores import Store
+from container.stores import Store
 from tests.ledger.support import NOON, Ledger, query
 from worker.core.ledger import key_admin
 from worker.core.ledger.decision import Decision

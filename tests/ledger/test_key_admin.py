@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from container.ledger.stores import Store
+from container.stores import Store
 from tests.ledger.support import NOON, Ledger, query
 from worker.core.ledger import key_admin, keys
 from worker.core.ledger.accounts import Policy

@@ -2,7 +2,7 @@
 
 import pytest
 
-from container.ledger.stores import Store
+from container.stores import Store
 from tests.ledger.support import NOON, Ledger, check_balance, header
 from worker.core.ledger import spend
 from worker.core.ledger.accounts import Limits, Policy

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from container.ledger.stores import SqliteStore
+from container.stores import SqliteStore
 from tests.ledger.support import Ledger, check_balance, header
 from worker.core.ledger.accounts import Limits, Policy
 

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from container.ledger.stores import PostgresStore, SqliteStore, Store
+from container.stores import PostgresStore, SqliteStore, Store
 from tests.ledger.support import NOON, Ledger, check_balance, query
 from worker.core.ledger import key_admin
 from worker.core.ledger.accounts import Limits, Policy

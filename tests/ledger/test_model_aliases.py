@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.ledger.stores import SqliteStore, Store
+from container.stores import SqliteStore, Store
 from tests.ledger.support import NOON, Ledger, query
 from worker.core.identity.authenticator import Caller, Team
 from worker.core.ledger import admit, owners

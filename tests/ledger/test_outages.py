@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from container.ledger.stores import LedgerUnavailable, PostgresStore, SqliteStore
+from container.stores import LedgerUnavailable, PostgresStore, SqliteStore
 from tests.ledger.postgres_server import PostgresServer
 from tests.ledger.support import Ledger, check_balance, query
 
@@ -101,7 +101,7 @@ async def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
 
 _KILLED = """
 import asyncio, os, signal, sys
-from container.ledger.stores import SqliteStore
+from container.stores import SqliteStore
 from tests.ledger.support import Ledger
 
 async def main():

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from container.ledger.stores import Store
+from container.stores import Store
 from tests.ledger.support import NOON, Ledger, query
 from worker.core.ledger import budget_admin, key_admin, owner_admin, owner_views
 from worker.core.ledger.accounts import Limits, Policy

@@ -2,7 +2,7 @@
 
 import pytest
 
-from container.ledger.stores import Store
+from container.stores import Store
 from tests.ledger.support import Ledger
 from worker.core.ledger import spend
 from worker.core.ledger.spend import Filters

@@ -7,7 +7,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from container.ledger.stores import LedgerUnavailable, PostgresStore, SqliteStore, Store
+from container.stores import LedgerUnavailable, PostgresStore, SqliteStore, Store
 from tests.ledger.conftest import NewDatabase
 from tests.ledger.postgres_server import run_tool
 from tests.ledger.support import Ledger, check_balance, query

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from container.ledger.stores import SqliteStore
+from container.stores import SqliteStore
 from tests.ledger.support import Ledger, check_balance, header
 from worker.core.ledger.accounts import Limits, Policy
 from worker.core.ledger.admit import AdmissionRequest

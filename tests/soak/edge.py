@@ -15,8 +15,8 @@ import httpx
 import yaml
 
 from container.config.load import load
-from container.ledger.stores import SqliteStore
 from container.proxy import catalog
+from container.stores import SqliteStore
 from dev.edge import PROXY_CLASS, OfflineEdge, proxy_image
 from dev.offline.build import Version
 from tests import canaries, forked

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from container.ledger.stores import Store
+from container.stores import Store
 from tests.ledger.support import check_balance, query
 from tests.soak.judge import Judge
 

@@ -15,7 +15,7 @@ import httpx
 import orjson
 import yaml
 
-from container.ledger.stores import PostgresStore
+from container.stores import PostgresStore
 from tests import canaries
 from tests.fakes.server import FakeProvider
 from tests.ledger.postgres_server import PostgresServer

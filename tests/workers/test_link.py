@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from container.ledger.stores import LedgerUnavailable
+from container.stores import LedgerUnavailable
 from container.workers.link import Answer, Link, LinkLost, connect, from_a_worker, from_the_hub
 from worker.core.ledger.administration import decide
 from worker.core.ledger.decision import SQLITE

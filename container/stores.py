@@ -1,4 +1,9 @@
-"""The ledger's stores: a SQLite file, or PostgreSQL, which replicas can share."""
+"""The ledger's stores: a SQLite file, or PostgreSQL, which replicas can share.
+
+store = SqliteStore(path)                  # or PostgresStore(url)
+await store.open()
+result = await store.run(decision)         # LedgerUnavailable if the database cannot be used
+"""
 
 import asyncio
 import random

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from container.formats import vertex
 from container.formats.shared.format import Unreachable
-from container.formats.vertex import tokens
-from container.formats.vertex.tokens import Tokens
+from container.formats.vertex import Tokens
 from tests.fakes.environment import service_account
 from tests.fakes.server import FakeProvider, refusing_port
 from tests.gemini.token_endpoint import TokenEndpoint
@@ -50,7 +50,7 @@ async def test_key_in_a_file(endpoint: TokenEndpoint, key: str, tmp_path: Path):
 
 async def test_expiring_token_is_used_while_the_next_is_fetched(endpoint: TokenEndpoint, key: str):
     shared = Tokens()
-    endpoint.expires_in = int(tokens.AHEAD_SECONDS) - 60
+    endpoint.expires_in = int(vertex.AHEAD_SECONDS) - 60
     await shared.get(key)
     endpoint.came.clear()
     endpoint.gate.clear()
@@ -69,7 +69,7 @@ async def test_expiring_token_is_used_while_the_next_is_fetched(endpoint: TokenE
 
 async def test_failed_renewal_keeps_a_valid_token(endpoint: TokenEndpoint, key: str):
     shared = Tokens()
-    endpoint.expires_in = int(tokens.AHEAD_SECONDS) - 60
+    endpoint.expires_in = int(vertex.AHEAD_SECONDS) - 60
     await shared.get(key)
     endpoint.refuse = (400, {"error": "invalid_grant"})
     endpoint.came.clear()
@@ -83,7 +83,7 @@ async def test_failed_renewal_keeps_a_valid_token(endpoint: TokenEndpoint, key: 
 
 async def test_requests_wait_for_the_renewal_of_an_expired_token(endpoint: TokenEndpoint, key: str):
     shared = Tokens()
-    endpoint.expires_in = int(tokens.MARGIN_SECONDS) - 10
+    endpoint.expires_in = int(vertex.MARGIN_SECONDS) - 10
     assert (await shared.get(key)).value == "token-1"
     assert (await shared.get(key)).value == "token-2"
 
@@ -93,7 +93,7 @@ async def test_clock_set_back_does_not_extend_a_token(
 ):
     shared, passed, jumped = Tokens(), 0.0, 0.0
     clocks = SimpleNamespace(time=lambda: time.time() + passed + jumped, monotonic=lambda: time.monotonic() + passed)
-    monkeypatch.setattr(tokens, "time", clocks)
+    monkeypatch.setattr(vertex, "time", clocks)
     assert (await shared.get(key)).value == "token-1"
     passed, jumped = float(endpoint.expires_in), -365 * 86_400.0
     assert (await shared.get(key)).value == "token-2"
