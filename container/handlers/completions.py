@@ -20,11 +20,9 @@ from ..config.deployment import lower_limits
 from ..formats.shared import prepare
 from ..formats.shared.answer import Answer, Plain
 from ..observability import metrics
-from ..request import responses
+from ..request.client_apis import parse_generate_content, parse_messages, parse_responses
 from ..request.completion import Completion, parse
 from ..request.engine_body import FormBody, ParsedRequest, read_body
-from ..request.generate_content import parse_generate_content
-from ..request.messages import parse_messages
 from ..routing.health import OK, Outcome
 from ..routing.router import USAGE_BASED, Router, Try
 from ..server.context import RequestContext
@@ -64,7 +62,7 @@ class RequestParser:
         if endpoint.engine:
             request = read_body(endpoint, raw, context.header("content-type") or "")
         elif endpoint.name in STATEFUL:
-            request = responses.parse_responses(raw, endpoint.name)
+            request = parse_responses(raw, endpoint.name)
         elif context.dialect == "anthropic":
             request = parse_messages(endpoint.name, raw, context.header("anthropic-beta") or "")
         elif context.dialect == "google":

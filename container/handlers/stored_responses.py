@@ -13,7 +13,6 @@ from worker.core.api.errors import invalid_request
 from worker.core.pricing.usage import usage
 
 from ..config.deployment import Deployment
-from ..formats.client_apis.responses.ids import ResponseIds
 from ..formats.shared import failure, prepare
 from ..formats.shared.answer import json_object
 from ..http_client.client import Client
@@ -24,7 +23,7 @@ from ..routing.health import Outcome
 from ..routing.router import Target, Try
 from ..server.context import RequestContext
 from .attempts import Deadline, model_off, read_error, refusal
-from .response_state import ResponseState, kept_ids, row_of
+from .response_state import ResponseIds, ResponseState, kept_ids, row_of
 
 NAMES = frozenset(endpoint.name for endpoint in OF_A_RESPONSE.values())
 # The parameters that are passed on to the provider, with their endpoints. All others concern streams.

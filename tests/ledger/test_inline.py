@@ -8,8 +8,8 @@ import pytest
 from container.accounting.price_book import PriceBook
 from container.config.load import Config, load
 from container.proxy import catalog
+from container.request.client_apis import parse_responses
 from container.request.completion import parse
-from container.request.responses import parse_responses
 from container.routing.router import Router
 from tests.processes import ROOT
 from worker.core.api.health import missing

@@ -16,7 +16,7 @@ from container.formats.client_apis.messages import BETAS, ToClaude, ToVertexClau
 from container.formats.client_apis.messages.request import ANTHROPIC, VERTEX
 from container.formats.shared.format import Unsupported
 from container.formats.vertex import Vertex
-from container.request.messages import parse_messages
+from container.request.client_apis import parse_messages
 
 HELLO = [{"role": "user", "content": "Hi"}]
 D = Deployment(id="d", group="m", provider="anthropic", model="*", kind="direct", needs=(), off=(), format="anthropic")

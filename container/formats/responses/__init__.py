@@ -7,8 +7,8 @@ from worker.core.pricing.prices import LEAST_OF_RESPONSES
 
 from ...config.deployment import Deployment
 from ...config.providers import split_route
+from ...request.client_apis import ENCRYPTED_REASONING
 from ...request.completion import Completion, encode
-from ...request.responses import ENCRYPTED_REASONING
 from ...routing.health import Outcome
 from ..shared import failure, fit, prepare
 from ..shared.answer import Plain

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from ...request.responses import ENCRYPTED_REASONING
+from ...request.client_apis import ENCRYPTED_REASONING
 from ..shared.fit import missed
 from ..shared.format import Malformed, Unsupported
 from ..shared.reasoning import nearest

@@ -12,8 +12,8 @@ from container.formats import Formats
 from container.formats.shared.answer import Plain
 from container.formats.shared.capabilities import capabilities
 from container.formats.shared.format import Malformed, Sent, Unsupported
+from container.request.client_apis import parse_messages
 from container.request.completion import Completion, parse
-from container.request.messages import parse_messages
 
 SIGNATURE = "CiQB+/abc/def+ghi" + "A" * 300 + "=="
 SIGNED = f"call_1f__thought__{SIGNATURE}"

@@ -20,9 +20,8 @@ from container.formats.openai import OpenAI
 from container.formats.responses import Responses
 from container.formats.shared.answer import Plain
 from container.formats.shared.format import Format
+from container.request.client_apis import parse_messages, parse_responses
 from container.request.completion import parse
-from container.request.messages import parse_messages
-from container.request.responses import parse_responses
 from container.routing.health import Outcome
 from tests.fakes.formats.responses import streamed
 

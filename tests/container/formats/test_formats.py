@@ -8,8 +8,8 @@ import pytest
 from container.engine import Engine
 from container.formats import Formats
 from container.formats.shared.format import Malformed, Unsupported
+from container.request.client_apis import parse_messages
 from container.request.completion import parse
-from container.request.messages import parse_messages
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 

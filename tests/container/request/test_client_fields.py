@@ -6,9 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
+from container.request.client_apis import parse_messages, parse_responses
 from container.request.completion import Completion, parse
-from container.request.messages import parse_messages
-from container.request.responses import parse_responses
 from worker.core.api.errors import ApiError
 from worker.core.pricing.quote import Quoter
 

@@ -5,8 +5,8 @@ from typing import Any
 import orjson
 import pytest
 
+from container.request.client_apis import parse_messages
 from container.request.completion import Completion
-from container.request.messages import parse_messages
 from worker.core.api.errors import ApiError
 
 HELLO = [{"role": "user", "content": "Hello"}]

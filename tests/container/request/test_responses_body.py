@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from container.formats.client_apis.responses import Passing
-from container.request.responses import ENCRYPTED_REASONING, parse_responses
+from container.request.client_apis import ENCRYPTED_REASONING, parse_responses
 from tests.routing.support import deployment
 from worker.core.api.errors import ApiError
 

@@ -20,8 +20,8 @@ from container.config.load import load
 from container.engine import Engine
 from container.formats import Formats
 from container.formats.shared.format import Unsupported
+from container.request.client_apis import parse_messages
 from container.request.completion import parse
-from container.request.messages import parse_messages
 from tests.differential.fields.targets import HOST, TARGETS, options
 from worker.core.api.errors import ApiError
 

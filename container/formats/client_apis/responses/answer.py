@@ -19,8 +19,7 @@ from ....routing.health import Outcome
 from ...shared.answer import Events
 from ...shared.mend import arguments_text, new_id
 from ..over_chat import EventsOfChat
-from .request import seal
-from .tools import CustomInput, Tools
+from .request import CustomInput, Tools, seal
 
 _SAME = (
     "instructions", "max_output_tokens", "max_tool_calls", "metadata", "parallel_tool_calls", "prompt_cache_key",

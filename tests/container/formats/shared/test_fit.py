@@ -11,8 +11,8 @@ from container.formats import Formats
 from container.formats.shared import reasoning
 from container.formats.shared.fit import Texts, fitted_parts
 from container.formats.shared.format import Unsupported
+from container.request.client_apis import parse_messages
 from container.request.completion import parse
-from container.request.messages import parse_messages
 from container.routing.health import Outcome
 from tests.container.conftest import LoadConfig
 

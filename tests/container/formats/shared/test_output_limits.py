@@ -14,10 +14,8 @@ from container.engine import Engine, engine_configuration
 from container.formats import Formats
 from container.formats.shared.format import Unsupported
 from container.handlers.completions import limit_output
+from container.request.client_apis import parse_generate_content, parse_messages, parse_responses
 from container.request.completion import Completion, parse
-from container.request.generate_content import parse_generate_content
-from container.request.messages import parse_messages
-from container.request.responses import parse_responses
 from container.routing.router import Router
 from tests.container.conftest import LoadConfig
 from worker.core.pricing import prices

@@ -7,8 +7,8 @@ import orjson
 import pytest
 
 from container.config.deployment import Deployment
+from container.request.client_apis import parse_generate_content
 from container.request.completion import Completion
-from container.request.generate_content import parse_generate_content
 from tests.container.conftest import LoadConfig
 
 HOME = {"openai": "http://127.0.0.1:1/v1", "hosted_vllm": "http://127.0.0.1:1/v1"}

@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
+from container.formats.client_apis.gemini import PassedContent
 from container.formats.client_apis.gemini.answer import ContentEvents, response, usage_metadata
-from container.formats.client_apis.gemini.native import PassedContent
 from container.formats.client_apis.gemini.request import signed_blocks
 from container.formats.shared.events import EventStream
 

@@ -10,7 +10,7 @@ from container.config.deployment import Deployment
 from container.formats import Formats
 from container.formats.client_apis.gemini import ToGemini
 from container.formats.client_apis.gemini.request import sealed_signature
-from container.request.generate_content import parse_generate_content
+from container.request.client_apis import parse_generate_content
 
 from .conftest import Deploy, asked
 

@@ -18,7 +18,7 @@ from container.formats.gemini import Gemini
 from container.formats.openai import OpenAI
 from container.formats.responses import Responses
 from container.formats.shared.format import Format
-from container.request.responses import parse_responses
+from container.request.client_apis import parse_responses
 from container.routing.health import Outcome
 from tests import response_events
 

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.formats.client_apis.responses.ids import ResponseIds
 from container.formats.shared.events import split
+from container.handlers.response_state import ResponseIds
 
 
 def ids(known: dict[str, str] | None = None) -> ResponseIds:
