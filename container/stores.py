@@ -6,6 +6,7 @@ result = await store.run(decision)         # LedgerUnavailable if the database c
 """
 
 import asyncio
+import os
 import random
 import sqlite3
 import time
@@ -109,6 +110,10 @@ class SqliteStore:
     def _connected(self) -> sqlite3.Connection:
         """Return the connection, opened again if it was closed, with the current schema."""
         if self._connection is None:
+            if self._path != ":memory:":
+                with suppress(OSError):  # what is wrong, SQLite says
+                    # It holds keys' hashes and spending. SQLite gives the files beside it the same mode.
+                    os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             connection = sqlite3.connect(
                 self._path, timeout=0, isolation_level=None, cached_statements=_CACHED_STATEMENTS
             )

@@ -121,6 +121,14 @@ def test_the_ledger_has_the_attempts_that_failed(gateway: Ledgered, provider: Fa
         ("spare", "authentication", 401),
     ]
     assert "of the prompt" not in str(row)
+    assert_described(gateway, row)
+
+
+def assert_described(gateway: Ledgered, row: dict[str, Any]) -> None:
+    """The OpenAPI description knows each field of a row of the ledger, and no other."""
+    described = gateway.http.get("/openapi.json").json()["components"]["schemas"]["SpendLine"]["properties"]
+    assert list(described) == list(row)
+    assert {*described["attempts"]["items"]["properties"]} == {*row["attempts"][0]}
 
 
 def test_at_most_eight_attempts_are_kept(start: Callable[..., Ledgered], fake: FakeProvider):

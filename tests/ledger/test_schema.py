@@ -1,7 +1,9 @@
 """Migrations: every older ledger is upgraded with its data; a newer one is refused unchanged."""
 
 import asyncio
+import os
 import shutil
+import stat
 from pathlib import Path
 
 import asyncpg
@@ -244,3 +246,16 @@ def test_the_key_columns_of_released_versions_do_not_change() -> None:
         ["ALTER TABLE ledger_keys ADD COLUMN declared BIGINT NOT NULL DEFAULT 0"],
         [],
     ]
+
+
+async def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:
+    """Also the files that SQLite makes beside it, whatever the umask is."""
+    before = os.umask(0o022)
+    try:
+        store = SqliteStore(tmp_path / "ledger.db")
+        await Ledger(store).key()
+        found = {file.name: stat.S_IMODE(file.stat().st_mode) for file in os.scandir(tmp_path)}
+        await store.close()
+    finally:
+        os.umask(before)
+    assert found == {"ledger.db": 0o600, "ledger.db-shm": 0o600, "ledger.db-wal": 0o600}

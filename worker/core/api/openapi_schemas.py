@@ -106,6 +106,43 @@ _COUNTED = {
 }
 COUNTS = {"spend": NUMBER, "reserved": NUMBER, "running_requests": {"type": "integer"}, "total_spend": NUMBER}
 
+_AMOUNT: Schema = {"type": "integer", "minimum": 0}
+_PERHAPS: Schema = {"type": ["string", "null"]}
+_PERHAPS_WHOLE: Schema = {"type": ["integer", "null"]}
+# A line of `ledger/spend.py`; tests/accounting compares the names.
+_SPEND_LINE: dict[str, Schema] = {
+    "request_id": TEXT,
+    "state": {"enum": ["expired", "settled"], "description": "expired: never reported, so charged as reserved"},
+    "startTime": MOMENT,
+    "endTime": MOMENT,
+    "key_id": {"type": "string", "description": "A key's id, `master` or `jwt`"},
+    "key_alias": _PERHAPS,
+    "user_id": _PERHAPS,
+    "team_id": _PERHAPS,
+    "end_user": _PERHAPS,
+    "request_tags": array(TEXT),
+    "endpoint": TEXT,
+    "model": TEXT,
+    "answered_by": {**_PERHAPS, "description": "The model that answered, which a fallback may be"},
+    "deployment": _PERHAPS,
+    "provider": _PERHAPS,
+    "spend": NUMBER,
+    "reserved": NUMBER,
+    "prompt_tokens": _AMOUNT,
+    "completion_tokens": _AMOUNT,
+    "cached_tokens": _AMOUNT,
+    "reasoning_tokens": _AMOUNT,
+    "estimated": {"type": "boolean", "description": "The provider did not report the usage"},
+    "status": {**_PERHAPS_WHOLE, "description": "null: the request was lost with its process"},
+    "latency_ms": _PERHAPS_WHOLE,
+    "attempts": array(
+        an_object(
+            {"model": TEXT, "deployment": TEXT, "error": TEXT, "status": _PERHAPS_WHOLE, "seconds": NUMBER},
+            ["model", "deployment", "error", "seconds"],
+        )
+    ),
+}
+
 
 class Fields(Protocol):
     """The schemas of fields, by name: `sent` in requests, `shown` in responses. See `ledger.field_schemas`."""
@@ -232,10 +269,7 @@ def schemas(key: Fields, duration: Schema) -> dict[str, Schema]:
         "SpendLogs": an_object(
             {"data": array(ref("SpendLine")), "next": {"type": ["string", "null"]}}, ["data", "next"]
         ),
-        "SpendLine": an_object(
-            {"request_id": TEXT, "startTime": MOMENT, "model": TEXT, "spend": NUMBER, "request_tags": array(TEXT)},
-            ["request_id", "model", "spend", "request_tags"],
-        ),
+        "SpendLine": an_object(_SPEND_LINE, _SPEND_LINE),
         "SpendKeys": an_object({"data": array(an_object({**COUNTS, "key_id": TEXT}, ["key_id", *COUNTS]))}, ["data"]),
         "SpendActivity": an_object(
             {
