@@ -38,7 +38,7 @@ LEVELS = {
     "all": ["requirements/dev.txt"],
 }
 # What `litellm-router dev` and its container import, which brings the rest.
-_IMPORTED = "dev.session, container.cli.main, container.cli.serve_behind_the_edge"
+_IMPORTED = "dev.session, container.cli.main, container.cli.serve"
 NO_NETWORK = re.compile(
     r"dns error|error sending request|failed to lookup|connection refused|could not connect|timed out|unreachable"
     r"|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH",

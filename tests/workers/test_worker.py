@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from container.accounting.ledger import LocalLedger
-from container.ledger.stores import SqliteStore
+from container.stores import SqliteStore
 from container.workers.hub import Hub
 from container.workers.link import Link, connect, from_a_worker, from_the_hub
 from container.workers.worker import RemoteLedger
