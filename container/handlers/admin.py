@@ -17,7 +17,8 @@ from worker.core.ledger.accounts import Policy
 from worker.core.ledger.administration import decide
 from worker.core.ledger.decision import Decision, Dialect
 from worker.core.settings import derived
-from worker.core.sign_in import endpoints
+from worker.core.sign_in import flow
+from worker.core.sign_in.flow import SignIn
 from worker.core.sign_in.settings import SignInSettings
 
 from ..http_client.proxies import Proxies
@@ -28,8 +29,6 @@ from ..server.settings import Network
 from ..stores import LedgerUnavailable
 
 if TYPE_CHECKING:
-    from worker.core.sign_in.flow import SignIn
-
     from ..server.token_door import TokenDoor
 
 
@@ -120,7 +119,7 @@ class SignInEndpoints:
         """Raises ApiError 403, 404 or 503."""
         name = context.endpoint
         if self._settings is None:
-            answer = endpoints.off(name)
+            answer = flow.off(name)
             if answer is None:
                 raise unknown_path(context.path)
         else:
@@ -131,7 +130,7 @@ class SignInEndpoints:
 
             address = client_address(context.request.remote, context.header, self._trusted_proxies)
             sign_in = self._sign_in(self._settings)
-            answer = await endpoints.answer(name, context.query, context.header, address, sign_in, self, now, failed)
+            answer = await flow.answer(name, context.query, context.header, address, sign_in, self, now, failed)
         fields = [header for header in answer.headers if header[0] != "content-type"]
         context.respond(answer.status, answer.body, fields)
 
@@ -150,10 +149,8 @@ class SignInEndpoints:
             raise refused(found)
         context.models, context.administrator = found["models"], found["operator"]
 
-    def _sign_in(self, settings: SignInSettings) -> "SignIn":
+    def _sign_in(self, settings: SignInSettings) -> SignIn:
         if self._made is None:
-            from worker.core.sign_in.flow import SignIn
-
             from ..server.token_door import TokenDoor
 
             connect_timeout, proxies = self._connecting
@@ -166,7 +163,7 @@ class SignInEndpoints:
         if self._door is not None:
             await self._door.close()
 
-    # For `endpoints.Sessions`.
+    # For `flow.Sessions`.
 
     async def start(self, hash: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         session, login = callers.Session(**{name: fields[name] for name in callers.Session._fields}), fields["login"]

@@ -16,7 +16,6 @@ from ..http_client.proxies import Proxies
 from ..http_client.request import HttpError
 from ..observability import log
 
-_ACCEPT = {"accept": "application/json"}
 _MOST_KEYS = 1000
 
 
@@ -28,14 +27,7 @@ class TokenDoor:
         self._keys: dict[tuple[PublicKey, str], Any] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def fetch(self, url: str) -> bytes:
-        status, content = await self.exchange(url, _ACCEPT, None)
-        if status != 200:
-            raise CannotFetch(f"the server answered {status}")
-        return content
-
     async def exchange(self, url: str, headers: Mapping[str, str], body: bytes | None) -> tuple[int, bytes]:
-        """For `worker.core.sign_in.flow.Provider`."""
         response = None
         try:
             async with asyncio.timeout(FETCH_SECONDS):

@@ -12,7 +12,7 @@ from container.server.token_door import TokenDoor
 from tests.identity.issuer import ISSUER, claims, hmac_token, key_set, pem, private_key, token
 from worker.core.identity.jwt import PublicKey, Token
 from worker.core.identity.verifier import CannotFetch
-from worker.core.sign_in.flow import Identity, Problem, SignIn
+from worker.core.sign_in.flow import Person, Problem, SignIn
 from worker.core.sign_in.settings import SignInSettings, origin, role_groups, safe_address, settings_of
 
 SETTINGS = SignInSettings(
@@ -41,12 +41,11 @@ class Provider:
         self.asked: list[tuple[str, Mapping[str, str], bytes | None]] = []
         self._door = TokenDoor(connect_timeout=1)
 
-    async def fetch(self, url: str) -> bytes:
-        if url not in self.documents:
-            raise CannotFetch("no answer")
-        return json.dumps(self.documents[url]).encode()
-
     async def exchange(self, url: str, headers: Mapping[str, str], body: bytes | None) -> tuple[int, bytes]:
+        if url in self.documents:
+            return 200, json.dumps(self.documents[url]).encode()
+        if url not in self.answers:
+            raise CannotFetch("no answer")
         self.asked.append((url, headers, body))
         status, content = self.answers[url]
         return status, content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -74,13 +73,13 @@ class Attempt:
         self.cookie = cookie.partition(";")[0]
         return self
 
-    async def finish(self, now: float | None = None, address: str = "192.0.2.1", **query: str) -> Identity:
+    async def finish(self, now: float | None = None, address: str = "192.0.2.1", **query: str) -> Person:
         fields = {"code": "c0de", "state": self.asked["state"], **query}
         text = "&".join(f"{name}={value}" for name, value in fields.items())
         headers = {"cookie": self.cookie}
         return await self.sign_in.finish(text, headers.get, address, time.time() if now is None else now)
 
-    async def told(self, id_token: Any = None, **more: Any) -> Identity:
+    async def told(self, id_token: Any = None, **more: Any) -> Person:
         """Finishes with this ID token, or with a valid one with other claims."""
         payload = claims(nonce=self.asked["nonce"], **{**COMPLETE, **more})
         sent = token({k: v for k, v in payload.items() if v is not None}) if id_token is None else id_token

@@ -7,7 +7,8 @@ from typing import Any
 from core.api.errors import refused, unknown_path
 from core.protocol import MASTER, EdgeGrant
 from core.settings import derived
-from core.sign_in import endpoints
+from core.sign_in import flow
+from core.sign_in.flow import SignIn
 from core.sign_in.settings import SignInSettings
 
 from .admission import Presented
@@ -20,20 +21,18 @@ _PURPOSE = b"sign-in"
 _PERSON = "person"
 
 
-def made(settings: SignInSettings, secret: str, most_failures: int) -> Any:
+def made(settings: SignInSettings, secret: str, most_failures: int) -> SignIn:
     """Returns the isolate's `SignIn`."""
-    from core.sign_in.flow import SignIn
-
     from .tokens import TokenDoor
 
     own = derived(secret.encode("utf-8", "surrogatepass"), _PURPOSE, 32)
     return SignIn(settings, own, TokenDoor(), most_failures)
 
 
-async def answer(sign_in: Any, ledger: LedgerClient, client: Client, name: str, path: str, query: str) -> Any:
+async def answer(sign_in: SignIn | None, ledger: LedgerClient, client: Client, name: str, path: str, query: str) -> Any:
     """Returns a JS response. `sign_in`: None if it is not configured. Raises ApiError 403, 404 or 503."""
     if sign_in is None:
-        found = endpoints.off(name)
+        found = flow.off(name)
         if found is None:
             raise unknown_path(path)
     else:
@@ -43,7 +42,7 @@ async def answer(sign_in: Any, ledger: LedgerClient, client: Client, name: str, 
 
         sessions = _Sessions(ledger, client.id)
         header, address = client.headers.get, client.headers.get("cf-connecting-ip", "")
-        found = await endpoints.answer(name, query, header, address, sign_in, sessions, time.time(), failed)
+        found = await flow.answer(name, query, header, address, sign_in, sessions, time.time(), failed)
     body = NULL if not found.body or client.method == "HEAD" else found.body.decode()
     return js.Response.new(body, status=found.status, headers=js_headers(found.headers))
 
@@ -59,7 +58,7 @@ async def grant_of(ledger: LedgerClient, client: Client, person: dict[str, str])
 
 
 class _Sessions:
-    """For `endpoints.Sessions`."""
+    """For `flow.Sessions`."""
 
     def __init__(self, ledger: LedgerClient, request_id: str) -> None:
         self._ledger = ledger

@@ -48,7 +48,6 @@ def token_authenticator(ledger: LedgerClient, leeway: float) -> TokenAuthenticat
     return TokenAuthenticator(rules, rules.trusts(read), TokenDoor(), find_owners, leeway=leeway)
 
 
-_ACCEPT = {"accept": "application/json"}
 _MOST_KEYS = 1000
 
 
@@ -58,14 +57,7 @@ class TokenDoor:
     def __init__(self) -> None:
         self._keys: dict[tuple[PublicKey, str], Any] = {}
 
-    async def fetch(self, url: str) -> bytes:
-        status, content = await self.exchange(url, _ACCEPT, None)
-        if status != 200:
-            raise CannotFetch(f"the server answered {status}")
-        return content
-
     async def exchange(self, url: str, headers: Mapping[str, str], body: bytes | None) -> tuple[int, bytes]:
-        """For `core.sign_in.flow.Provider`."""
         sent = {} if body is None else {"body": body.decode()}
         try:
             response = await js.fetch(

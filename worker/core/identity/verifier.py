@@ -53,9 +53,9 @@ class KeysUnavailable(Exception):
 
 
 class Door(Protocol):
-    async def fetch(self, url: str) -> bytes:
-        """Returns the body of a 200, at most `jwt.MOST_BYTES`, within FETCH_SECONDS and without following
-        redirects. Raises CannotFetch."""
+    async def exchange(self, url: str, headers: Mapping[str, str], body: bytes | None) -> tuple[int, bytes]:
+        """POSTs the body, or GETs without one. Returns the status and at most `jwt.MOST_BYTES`, within FETCH_SECONDS
+        and without following redirects. Raises CannotFetch."""
         ...
 
     async def is_signed(self, key: PublicKey, token: Token) -> bool:
@@ -69,6 +69,14 @@ class Door(Protocol):
     def report(self, event: str, url: str, reason: str) -> None:
         """Logs a warning."""
         ...
+
+
+async def fetch(door: Door, url: str) -> bytes:
+    """Returns the body of a 200. Raises CannotFetch."""
+    status, content = await door.exchange(url, {"accept": "application/json"}, None)
+    if status != 200:
+        raise CannotFetch(f"the server answered {status}")
+    return content
 
 
 class Verifier:
@@ -235,11 +243,11 @@ class _RemoteKeys:
 
     async def _read(self) -> list[PublicKey]:
         """Raises CannotFetch or ValueError."""
-        content = await self._door.fetch(self._url)
+        content = await fetch(self._door, self._url)
         found = jwt.parsed_json(content)
         if isinstance(found, dict) and "keys" not in found and "jwks_uri" in found:
             address, scheme = found["jwks_uri"], self._url.partition("//")[0]
             if not isinstance(address, str) or not address.startswith(("https://", f"{scheme}//")):
                 raise ValueError("the discovery document names no key set (jwks_uri)")
-            content = await self._door.fetch(address)
+            content = await fetch(self._door, address)
         return jwt.key_set(content)

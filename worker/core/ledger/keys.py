@@ -62,13 +62,13 @@ class Key(NamedTuple):
     alias: Annotated[str | None, Field(
         kinds.TEXT, "key_alias", "what people call the key; no other key has the same", "--alias NAME", _NAME)]
     user_id: Annotated[str, Field(
-        kinds.OWNER, "user_id", "whose key it is; a user's budget holds for all of the user's keys", "--user ID",
+        kinds.OWNER_ID, "user_id", "whose key it is; a user's budget holds for all of the user's keys", "--user ID",
         _USER)]
     team_id: Annotated[str, Field(
-        kinds.OWNER, "team_id", "whose key it is, if it is a team's; the team's limits hold for all of its keys",
+        kinds.OWNER_ID, "team_id", "whose key it is, if it is a team's; the team's limits hold for all of its keys",
         "--team ID", _TEAM, since=7)]
     budget_id: Annotated[str, Field(
-        kinds.OWNER, "budget_id", "a budget that supplies the limits that the key does not have itself",
+        kinds.OWNER_ID, "budget_id", "a budget that supplies the limits that the key does not have itself",
         "--budget ID", _BUDGET_ID, since=7)]
     key_type: Annotated[str, Field(
         kinds.choice("llm_api", "management", "read_only", none="default"), "key_type",

@@ -91,7 +91,7 @@ class Owner(NamedTuple):
         kinds.MODELS, "models", "models it may use, `*` for anything; none means all", "--models A,B", _MODELS,
         since=_SINCE)]
     budget_id: Annotated[str, Field(
-        kinds.OWNER, "budget_id", "a budget that supplies the limits that are not set here", "--budget ID",
+        kinds.OWNER_ID, "budget_id", "a budget that supplies the limits that are not set here", "--budget ID",
         Form("Shared budget", "none"), since=_SINCE)]
     max_budget: Annotated[int | None, Field(
         kinds.USD, "max_budget", "US dollars it may spend in a period", "--max-budget USD", _BUDGET, since=_SINCE)]

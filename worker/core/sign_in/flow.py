@@ -1,27 +1,32 @@
-"""Sign-in to the dashboard by OpenID Connect: the authorization code flow with PKCE.
+"""Sign-in to the dashboard by OpenID Connect: the authorization code flow with PKCE, and its endpoints, the same at
+both doors.
 
 https://openid.net/specs/openid-connect-core-1_0.html#CodeFlowAuth, https://www.rfc-editor.org/rfc/rfc9700
 
 The browser keeps the state of a sign-in in a cookie that only this gateway can make. The values that tie the provider's
 answers to it (`state`, `nonce`, PKCE's verifier) are derived from the cookie with a secret, so nothing is stored before
 somebody has signed in. The doors bring `Provider` and run the ledger's decisions.
+
+The endpoints are `GET /dashboard/session`, `GET /dashboard/sign-in`, `GET /dashboard/sign-in/callback` and `POST
+/dashboard/sign-out`. Nothing but the callback, which needs the cookie of a sign-in, changes anything by a GET.
 """
 
 import base64
 import hashlib
 import hmac
+import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qs, parse_qsl, quote, urlencode
 
 from ..api import session
 from ..api.auth import FailedAuthLimiter, same_secret
-from ..api.session import SIGN_IN, Header
-from ..identity import verifier
+from ..api.errors import ApiError
+from ..api.session import SESSION, SIGN_IN, Header
 from ..identity.jwt import InvalidToken, parsed_json
-from ..identity.verifier import CannotFetch, KeysUnavailable, Trust, Verifier
+from ..identity.verifier import CannotFetch, Door, KeysUnavailable, Trust, Verifier, fetch
 from ..values.claims import HALF
 from .settings import SignInSettings, claim
 
@@ -73,14 +78,7 @@ class Problem(Exception):
         self.reason = reason
 
 
-class Provider(verifier.Door, Protocol):
-    async def exchange(self, url: str, headers: Mapping[str, str], body: bytes | None) -> tuple[int, bytes]:
-        """POSTs the body, or GETs without one. Returns the status and at most `jwt.MOST_BYTES`, within FETCH_SECONDS
-        and without following redirects. Raises CannotFetch."""
-        ...
-
-
-class Identity(NamedTuple):
+class Person(NamedTuple):
     """Who has signed in. `role`: LiteLLM's, '' if the provider says nothing. `login`: identifies the sign-in."""
 
     user_id: str
@@ -114,14 +112,14 @@ class _Begun(NamedTuple):
 class SignIn:
     """One for each process or isolate: it keeps the provider's discovery document and its keys."""
 
-    def __init__(self, settings: SignInSettings, secret: bytes, provider: Provider, most_failures: int) -> None:
+    def __init__(self, settings: SignInSettings, secret: bytes, door: Door, most_failures: int) -> None:
         """`secret`: the gateway's own; what it protects is derived from it. `most_failures`: codes of one
         address that the provider may refuse in a minute. They are counted apart from wrong keys, so that a program with
         a wrong key does not keep the people beside it out."""
         self.settings = settings
         self._secret = secret
-        self._provider = provider
-        self._verifier = Verifier(provider, leeway=settings.leeway)
+        self._door = door
+        self._verifier = Verifier(door, leeway=settings.leeway)
         self._found: tuple[float, _Discovery] | None = None
         self._failed: tuple[float, Problem] | None = None
         self._failures = FailedAuthLimiter(most_failures)
@@ -173,7 +171,7 @@ class SignIn:
         """Returns the header that deletes the cookie of a sign-in."""
         return session.set_cookie(SIGN_IN, "", self.settings.base_url, seconds=0, strict=False)
 
-    async def finish(self, query: str, header: Header, address: str, now: float) -> Identity:
+    async def finish(self, query: str, header: Header, address: str, now: float) -> Person:
         """Checks the provider's answer, exchanges the code, and returns who has signed in. Raises Problem. `address`:
         the client's."""
         answer = _single(query)
@@ -200,7 +198,7 @@ class SignIn:
             raise
         claims = await self._checked(found, tokens.get("id_token"), self._derived("nonce", begun), now)
         claims = await self._completed(found, claims, tokens.get("access_token"))
-        return self._identity(claims, begun)
+        return self._person(claims, begun)
 
     # The cookie of a sign-in.
 
@@ -229,7 +227,7 @@ class SignIn:
             return self._known(self._failed[1])
         url = self.settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
         try:
-            read = self._read(parsed_json(await self._provider.fetch(url)))
+            read = self._read(parsed_json(await fetch(self._door, url)))
         except (CannotFetch, ValueError) as error:
             self._failed = now, Problem("unavailable", f"{url}: {error}")
             return self._known(self._failed[1])
@@ -309,7 +307,7 @@ class SignIn:
 
     async def _asked(self, url: str, headers: Mapping[str, str], body: bytes | None) -> tuple[int, bytes]:
         try:
-            return await self._provider.exchange(url, headers, body)
+            return await self._door.exchange(url, headers, body)
         except CannotFetch as error:
             raise Problem("unavailable", f"{url}: {error}") from None
 
@@ -356,7 +354,7 @@ class SignIn:
             raise Problem("token", "the userinfo endpoint spoke of somebody else (sub)")
         return {**more, **claims}
 
-    def _identity(self, claims: Mapping[str, Any], begun: _Begun) -> Identity:
+    def _person(self, claims: Mapping[str, Any], begun: _Begun) -> Person:
         """Raises Problem."""
         settings = self.settings
         user_id = claim(claims, settings.user_id_claim)
@@ -366,7 +364,7 @@ class SignIn:
             raise Problem("claims", "the email address is not verified (email_verified)")
         # Users are found by their address, so one that may be another person's is nobody's. Some write it as text.
         unverified = claims.get("email_verified") in (False, "false")
-        return Identity(
+        return Person(
             user_id,
             _text(claim(claims, settings.name_claim)),
             "" if unverified else _text(claim(claims, settings.email_claim)),
@@ -419,3 +417,113 @@ def _names(value: Any) -> tuple[str, ...]:
 
 def _base64(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
+
+
+_NO_STORE = ("cache-control", "no-store")
+_OFF: dict[str, Any] = {"sign_in": None, "error": None, "user": None}
+
+
+class Response(NamedTuple):
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes = b""
+
+
+class Sessions(Protocol):
+    """What the ledger does with sessions. Raises ApiError 503 if it is not available."""
+
+    async def start(self, hash: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns a result of `ledger.callers.start_session`. `fields`: of `ledger.callers.Session`, and `login`."""
+        ...
+
+    async def end(self, hash: str) -> None: ...
+
+    async def who(self, hash: str) -> Mapping[str, Any]:
+        """Returns a result of `ledger.callers.who`."""
+        ...
+
+
+Log = Callable[[str, str], None]
+
+
+def off(name: str) -> Response | None:
+    """Returns the response where sign-in is not configured; None if the path does not exist then."""
+    return _json(_OFF) if name == "session" else None
+
+
+async def answer(
+    name: str, query: str, header: Header, address: str, signing_in: SignIn, sessions: Sessions, now: float, log: Log
+) -> Response:
+    """`name`: one of `api.endpoints.SIGN_IN`. `address`: the client's. `now`: seconds since 1970. `log(code, reason)`:
+    notes a failed sign-in.
+
+    Raises ApiError 403 and 503.
+    """
+    base_url = signing_in.settings.base_url
+    match name:
+        case "session":
+            hash = session.presented(header, base_url)
+            found = await sessions.who(hash) if hash else {"ok": False}
+            code = parse_qs(query).get("sign_in_error", [""])[0]
+            user = found["user"] if found["ok"] else None
+            return _json({"sign_in": START, "error": PROBLEMS.get(code), "user": user})
+        case "sign_out":
+            session.require_own_page(header, base_url)
+            hash = session.presented(header, base_url)
+            if hash:
+                await sessions.end(hash)
+            leads_to = await signing_in.leave(now) if hash else None
+            return _json(
+                {"signed_out": True, "continue_at": leads_to},
+                session.set_cookie(SESSION, "", base_url, seconds=0, strict=True),
+            )
+    try:
+        if name == "sign_in":
+            leads_to, cookie = await signing_in.start(query, now)
+            return _redirect(leads_to, cookie)
+        person = await signing_in.finish(query, header, address, now)
+        cookie = await _started(signing_in, person, sessions, now)
+    except Problem as problem:
+        log(problem.code, problem.reason or PROBLEMS[problem.code])
+        # The cookie of a sign-in is used up, whatever has become of it.
+        cleared = [signing_in.clear()] if name == "sign_in_callback" else []
+        return _redirect(failed_at(problem), *cleared)
+    old = session.presented(header, base_url)
+    if old:
+        await sessions.end(old)
+    return _redirect(person.back, cookie, signing_in.clear())
+
+
+async def _started(signing_in: SignIn, person: Person, sessions: Sessions, now: float) -> tuple[str, str]:
+    """Starts a session and returns its cookie. Its id is new, whatever the browser has sent. Raises Problem."""
+    settings = signing_in.settings
+    id = new_id()
+    fields = {
+        "user_id": person.user_id,
+        "name": person.name,
+        "email": person.email,
+        "role": person.role,
+        "teams": person.teams,
+        "admin_of": person.admin_of,
+        "seen": int(now * 1000),
+        "idle": int(settings.idle_minutes * 60_000),
+        "expires": int((now + settings.hours * 3600) * 1000),
+        "login": person.login,
+    }
+    try:
+        result = await sessions.start(session.hashed(id), fields)
+    except ApiError:
+        raise Problem("ledger") from None
+    if not result["ok"]:
+        raise Problem("used" if result["code"] == "sign_in_used" else "blocked")
+    seconds = int(settings.hours * 3600)
+    return session.set_cookie(SESSION, id, settings.base_url, seconds=seconds, strict=True)
+
+
+def _json(body: Mapping[str, Any], *headers: tuple[str, str]) -> Response:
+    return Response(200, [("content-type", "application/json"), _NO_STORE, *headers], json.dumps(body).encode())
+
+
+def _redirect(address: str, *headers: tuple[str, str]) -> Response:
+    assert address.startswith((DASHBOARD, "https://", "http://")), "our own page, or the provider"
+    return Response(302, [("location", address), _NO_STORE, ("referrer-policy", "no-referrer"), *headers])

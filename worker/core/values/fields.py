@@ -231,7 +231,7 @@ def _nullable(schema: Schema) -> Schema:
 
 TEXT = Kind("TEXT", None, _text, schema=printable_schema(_MAX_TEXT), shown=_nullable(_TEXT))
 # Stored as '' if there is none, because statements join on it.
-OWNER = Kind("TEXT NOT NULL", "", _owner, lambda value: value or None, schema=TEXT.schema, shown=TEXT.shown)
+OWNER_ID = Kind("TEXT NOT NULL", "", _owner, lambda value: value or None, schema=TEXT.schema, shown=TEXT.shown)
 MODELS = Kind(
     "TEXT NOT NULL",
     "[]",
