@@ -13,7 +13,7 @@ from pyodide.ffi import JsException
 from catalog import CATALOG
 from core.api import google
 from core.api.endpoints import GOOGLE, Endpoint
-from core.api.errors import ApiError, forbidden, refused, service_unavailable
+from core.api.errors import ApiError, forbidden, model_not_found, refused, service_unavailable
 from core.ledger import keys
 from core.pricing.quote import Quote, Quoted, Quoter
 from core.protocol import (
@@ -417,7 +417,7 @@ class _NotAllowed(ApiError):
 def _check_fallbacks(
     who: Presented, quoted: Quoted, fallbacks: Sequence[Sequence[str]], result: Mapping[str, Any]
 ) -> None:
-    """Raises ApiError 403 or 503 if what the ledger says no longer fits the fallbacks, which it does not see."""
+    """Raises ApiError 403, 404 or 503 if what the ledger says no longer fits the fallbacks, which it does not see."""
     aliases, models = result.get("aliases", {}), result["models"]
     if who.caller is not None:
         models = who.caller.payer(quoted.named or quoted.model)[1]
@@ -426,7 +426,9 @@ def _check_fallbacks(
             raise forbidden(f"This key may not use the model '{name[:200]}'.")
         if aliases.get(name, name) != target:
             if who.caller is not None and aliases == who.caller.aliases_with(quoted.named or quoted.model):
-                raise forbidden(f"The team that pays for this JWT has no model '{name[:200]}'.")  # another team has
+                if name not in CATALOG["models"]:  # it is another team's, and alone it is an unknown name, too
+                    raise model_not_found(name, CATALOG["models"])
+                raise forbidden(f"The team that pays for this JWT has no model '{name[:200]}'.")
             raise service_unavailable("A model alias has just changed. Try again.", 1)
 
 
