@@ -386,6 +386,20 @@ def test_an_alias_that_a_tokens_team_has_just_got(start: Callable[..., Gateway])
         assert answers[1].headers["x-litellm-model-group"] == "mock"
 
 
+def test_teams_with_more_models_than_the_edge_can_tell_a_container(start: Callable[..., Gateway]):
+    gateway = start({"user_id_jwt_field": "sub", "team_ids_jwt_field": "groups", "user_id_upsert": True})
+    names = [f"many{n}" for n in range(3)]
+    for id in names:
+        team(gateway, id, models=["mock", *(f"{id}-{number}-{'x' * 60}" for number in range(400))])
+    one, many = (token(claims(sub="ada", groups=groups)) for groups in (names[:1], names))
+    assert gateway.ask("GET", "/v1/models", one).status_code == 200
+    assert gateway.chat(many).status_code == 200
+    answer = gateway.ask("GET", "/v1/models", many)
+    if answer.status_code != 200:  # at the edge alone
+        assert code(answer) == (403, "permission_error")
+        assert "patterns" in answer.json()["error"]["message"]
+
+
 def test_a_fallbacks_alias_is_one_of_the_team_that_pays(start: Callable[..., Gateway]):
     """Not of another team of the JWT, whose models the one that pays may not use. And it is the team's present one."""
     gateway = start({"user_id_jwt_field": "sub", "team_ids_jwt_field": "groups", "user_id_upsert": True})

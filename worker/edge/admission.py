@@ -63,6 +63,8 @@ if TYPE_CHECKING:
 INLINE_BYTES = 64 * 1024
 # Total size of the bodies held here at a time. An isolate has 128 MB for everything.
 MOST_HELD_BYTES = 8 * 1024 * 1024
+# Bytes of a grant. A container takes 64 KB of headers, the client's among them.
+_MOST_GRANT = 48 * 1024
 # Of keys whose teams have aliases, and of their aliases.
 _MOST_KNOWN, _MOST_ALIASES = 256, 10_000
 # The statuses of a container's answer to a JWT that its team may have to do with: a model it may not use, or none.
@@ -117,9 +119,9 @@ class Admission:
 
     async def authenticate(self, who: Presented, request_id: str) -> EdgeGrant:
         """Returns a grant without a reservation: whose key this is, the models that it may use, and its team's aliases.
-        Raises ApiError 401 or 503."""
+        Raises ApiError 401 or 503, and 403 if they have more models and aliases than a header holds."""
         if who.caller is not None:
-            return EdgeGrant(models=who.caller.models, owner=who.caller.owner, aliases=who.caller.aliases)
+            return _fits(EdgeGrant(models=who.caller.models, owner=who.caller.owner, aliases=who.caller.aliases))
         key_hash = who.key_hash
         if key_hash is None:
             return EdgeGrant(owner=MASTER)
@@ -131,7 +133,7 @@ class Admission:
             raise refused(found)
         aliases = self._remember(key_hash, found.get("aliases", {}))
         models = json.dumps(found["models"])
-        return EdgeGrant(models=models, owner=key_hash, key_id=found.get("key_id", ""), aliases=aliases)
+        return _fits(EdgeGrant(models=models, owner=key_hash, key_id=found.get("key_id", ""), aliases=aliases))
 
     def _remember(self, key_hash: str | None, aliases: Mapping[str, str]) -> Mapping[str, str]:
         if aliases and (
@@ -430,6 +432,15 @@ def _check_fallbacks(
                     raise model_not_found(name, CATALOG["models"])
                 raise forbidden(f"The team that pays for this JWT has no model '{name[:200]}'.")
             raise service_unavailable("A model alias has just changed. Try again.", 1)
+
+
+def _fits(grant: EdgeGrant) -> EdgeGrant:
+    """Raises ApiError 403 if the container would not take its header."""
+    if len(grant.encode()) > _MOST_GRANT:
+        raise forbidden(
+            f"The models and aliases of this key or JWT exceed {_MOST_GRANT // 1024} KB; use patterns with '*'."
+        )
+    return grant
 
 
 def _ask(billable: BillableRequest, quoted: Quoted) -> dict[str, Any]:
