@@ -5,6 +5,7 @@ import asyncio
 import copy
 import logging
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -120,6 +121,8 @@ def litellm_without_network() -> Iterator[LiteLLM]:
         patch.setattr(VertexBase, "_ensure_access_token_async", token)
         patch.setattr(VertexBase, "_ensure_access_token", lambda *_, **__: ("token", "p"))
         patch.setattr(logging.getLogger("LiteLLM"), "disabled", True)
+        # LiteLLM would import its proxy, for seconds, only to find that no router runs there.
+        patch.setitem(sys.modules, "litellm.proxy.proxy_server", None)
         oracle = LiteLLM()
         yield oracle
         oracle.close()
