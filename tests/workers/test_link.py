@@ -4,6 +4,7 @@ import asyncio
 import os
 import pickle
 import socket
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -66,6 +67,17 @@ async def test_calls_and_notices_arrive_in_order(hub: Hub, worker: Link) -> None
     assert [heard[:2] for heard in hub.heard] == [("first", 1), *(("echo", number) for number in range(5))]
 
 
+@pytest.mark.parametrize("size", [1, 3, 7, 10_000], ids="{} bytes at once".format)
+async def test_frames_arrive_in_pieces_and_several_at_once(size: int) -> None:
+    heard: list[tuple] = []
+    link = Link(lambda kind, given, _: heard.append((kind, *given)), lambda: None, from_a_worker)
+    frames = [pickle.dumps([(0, "notice", (number,)), (0, "again", ("x" * number,))]) for number in range(3)]
+    stream = b"".join(len(frame).to_bytes(4, "big") + frame for frame in frames)
+    for at in range(0, len(stream), size):
+        link.data_received(stream[at : at + size])
+    assert heard == [each for number in range(3) for each in (("notice", number), ("again", "x" * number))]
+
+
 async def test_faults_arrive_as_they_are(worker: Link) -> None:
     with pytest.raises(LedgerUnavailable, match="gone"):
         await worker.call("refuse")
@@ -97,6 +109,11 @@ def test_a_worker_names_decisions_and_plain_values_only() -> None:
     for stranger in (os.system, Hub, eval):
         with pytest.raises(pickle.UnpicklingError):
             from_a_worker(pickle.dumps(stranger))
+    # It is refused before it is imported, which runs code.
+    sys.modules.pop("this", None)
+    with pytest.raises(pickle.UnpicklingError):
+        from_a_worker(b"cthis\nd\n.")
+    assert "this" not in sys.modules
     # What a module of the package imports is not its own.
     with pytest.raises(pickle.UnpicklingError):
         from_a_worker(b"cworker.core.ledger.expiry\nAny\n.")
