@@ -49,6 +49,7 @@ def reload(
 def wait_for_event(proxy: RunningProxy, name: str, before: int = 0, timeout: float = 30) -> dict[str, Any]:
     deadline = time.monotonic() + timeout
     while len(found := events(proxy, name)) <= before:
+        assert proxy.running, f"the proxy has ended:\n{proxy.log()[-3000:]}"
         assert time.monotonic() < deadline, f"no {name} in the log:\n{proxy.log()[-3000:]}"
         time.sleep(0.05)
     return found[-1]

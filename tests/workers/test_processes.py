@@ -138,8 +138,10 @@ async def test_a_changed_config_reaches_all_workers(start: Start, fake: FakeProv
 
 async def test_a_refused_config_changes_nothing(start: Start, fake: FakeProvider) -> None:
     gateway = start(2)
+    before = gateway.processes()
     reload(gateway.proxy, "model_list: 7", outcome="config_refused")
     assert set(await gateway.burst(20)) == {200}
+    assert gateway.processes() == before
 
 
 async def test_limits_of_a_changed_config_apply(start: Start, fake: FakeProvider) -> None:
