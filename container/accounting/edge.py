@@ -46,6 +46,8 @@ RENEW_SECONDS = 40.0
 # A response that carries its report reaches the edge at once. It is considered lost after this many seconds without an
 # acknowledgement.
 CARRY_SECONDS = 1.0
+# How long a page waits for more reports while other requests run.
+GATHER_SECONDS = 0.05
 # How long a request that the edge has given up may still arrive, and how many such requests are remembered.
 _DISOWNED_SECONDS = 120.0
 _MOST_DISOWNED = 10_000
@@ -143,6 +145,8 @@ class Journal:
             left = min(next(iter(self._open.values()), end), end) - self._clock()
             if left <= 0 or not await self._told(min(left, CARRY_SECONDS)):
                 break
+        else:
+            await self._gather(end)
         entries = [(number, report.fields) for number, report in itertools.islice(self._entries, PAGE)]
         return JournalPage(entries, self._renewals(), len(self._open), len(self._entries))
 
@@ -165,6 +169,15 @@ class Journal:
         while self._carried and next(iter(self._carried.values())) <= now:
             self._carried.popitem(last=False)
         return len(self._entries) > len(self._carried)
+
+    async def _gather(self, end: float) -> None:
+        """Wait a moment for the reports of requests that end at nearly the same time: a page costs the edge more than
+        what is on it. Nothing is gathered once no request runs."""
+        end = min(end, self._clock() + GATHER_SECONDS)
+        while self._open and len(self._entries) < PAGE and not self._closing:
+            left = end - self._clock()
+            if left <= 0 or not await self._told(left):
+                break
 
     async def _told(self, seconds: float) -> bool:
         """Wait for news. Return False if another poll has started."""

@@ -53,6 +53,47 @@ async def test_only_reports_that_are_not_carried_wake_a_poll() -> None:
     assert [number for number, _ in (await asking).entries] == [1, 2]
 
 
+async def test_a_page_gathers_the_reports_of_requests_that_end_at_nearly_the_same_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("container.accounting.edge.GATHER_SECONDS", 60.0)
+    journal = Journal("i")
+    for id in ("one", "two"):
+        assert journal.opened(id)
+    asking = asyncio.ensure_future(journal.page(0, 60.0))
+    await asyncio.sleep(0)
+    journal.later(Report("one", "i", 5))
+    await asyncio.sleep(0.02)
+    assert not asking.done()
+    journal.later(Report("two", "i", 5))
+    assert [number for number, _ in (await asking).entries] == [1, 2]
+
+
+async def test_a_page_waits_only_a_moment_for_further_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("container.accounting.edge.GATHER_SECONDS", 0.01)
+    journal = Journal("i")
+    for id in ("one", "two"):
+        assert journal.opened(id)
+    journal.later(Report("one", "i", 5))
+    page = await journal.page(0, 60.0)
+    assert ([number for number, _ in page.entries], page.open) == ([1], 1)
+
+
+async def test_a_full_page_and_a_journal_that_closes_wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("container.accounting.edge.GATHER_SECONDS", 60.0)
+    monkeypatch.setattr("container.accounting.edge.PAGE", 1)
+    journal = Journal("i")
+    for id in ("one", "two"):
+        assert journal.opened(id)
+    journal.later(Report("one", "i", 5))
+    assert len((await journal.page(0, 60.0)).entries) == 1
+    monkeypatch.setattr("container.accounting.edge.PAGE", 50)
+    asking = asyncio.ensure_future(journal.page(0, 60.0))
+    await asyncio.sleep(0)
+    journal.close()
+    assert len((await asking).entries) == 1
+
+
 async def test_a_lost_carried_report_is_sent_by_a_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("container.accounting.edge.CARRY_SECONDS", 0.05)
     journal = Journal("i")
