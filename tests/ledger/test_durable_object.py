@@ -123,6 +123,18 @@ async def test_an_account_that_a_refused_request_would_have_made_has_no_past(sto
     await check_balance(store)
 
 
+async def test_a_key_draws_on_the_period_that_another_key_has_begun(store: DurableStore) -> None:
+    ledger = Ledger(store, Policy(everyone=Limits(max_budget=100, duration="1h")))
+    one, other = await ledger.key(), await ledger.key()
+    for key in (one, other):
+        assert (await ledger.admit(key, 10))["ok"]
+    ledger.now = NOON + 3_600_000
+    for key in (one, other):
+        assert (await ledger.admit(key, 10))["ok"]
+    await check_balance(store)
+    assert (await ledger.account("global"))["reserved"] == 20
+
+
 async def test_any_number_of_end_users_can_be_named(store: DurableStore) -> None:
     """What is remembered has a limit."""
     ledger = Ledger(store, Policy(each_end_user=Limits(max_budget=10, duration="1h")))

@@ -26,7 +26,9 @@ from edge.runtime.sql import SqlStore
 
 class _Here(pickle.Unpickler):
     """Maps `worker.core` to `core`: outside the Worker, the ledger is part of the `worker` package. Batches get the
-    store's memory."""
+    store's memory, and a policy that is equal to the last one is the same, as in the edge's object."""
+
+    policy = None
 
     def __init__(self, text, memory):
         super().__init__(io.BytesIO(base64.b64decode(text)))
@@ -42,7 +44,9 @@ class _Here(pickle.Unpickler):
     def _make_steps(self, module, name, arguments):
         steps = getattr(importlib.import_module(module.removeprefix("worker.")), name)
         if "memory" in arguments:
-            arguments["memory"] = self._memory
+            if arguments["policy"] != _Here.policy:
+                _Here.policy = arguments["policy"]
+            arguments |= {"memory": self._memory, "policy": _Here.policy}
         return steps(**arguments)
 
 

@@ -12,6 +12,7 @@ Alerts are imported when one is due, so that an object starts sooner.
 
 import json
 from collections.abc import Collection, Generator, Iterable, Sequence
+from itertools import chain
 from math import inf
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -81,14 +82,20 @@ def _batch(
     memory: Memory | None,
 ) -> Steps:
     lookup = Lookup(dialect) if memory is None else memory.take(dialect)
+    lookup.under(policy)
     drawn: dict[Caller, Sequence[str]] = {}  # the ids of accounts
     hashes: set[str] = set()
     beside: set[str] = set()
+    principals: dict[Caller, Principal] = {}
     asked = []
     for request in requests:
         caller = request.caller
         asked.append((request, caller))
-        if caller not in drawn:
+        if caller not in drawn and caller not in principals:
+            known = lookup.principals.get(caller)
+            if known is not None and _is_current(known, now):
+                principals[caller] = known
+                continue
             drawn[caller] = ()
             if caller.secret_hash is not None:
                 hashes.add(caller.secret_hash)
@@ -116,6 +123,7 @@ def _batch(
             names.update(drawn[caller], *caller.candidates)
     if policy.end_user_budget and any(name.startswith("end_user:") for name in names):
         policy = yield from with_end_user_budget(policy, lookup)
+        lookup.under(policy)
     if dialect.locks:
         # The statement that read accounts beside their key may have waited for another that made one of them.
         lookup.look_again(name for name in names if policy.limits(name) is not None)
@@ -124,7 +132,6 @@ def _batch(
     outcomes = []
     for report in reports:
         outcomes.append((yield from books.settle(found.get(report.id), report)))
-    principals: dict[Caller, Principal] = {}
     results = []
     for request, caller in asked:
         who = principals.get(caller)
@@ -134,6 +141,7 @@ def _batch(
         results.append((yield from books.admit(who, request)))
     yield from books.write()
     if memory is not None:
+        lookup.principals.update((caller, who) for caller, who in principals.items() if who.accounts)
         lookup.forget_accounts(books.unwritten)
         memory.keep(lookup)
     return {"ok": True, "outcomes": outcomes, "results": results, "ended": [*ended]}
@@ -145,6 +153,14 @@ def with_end_user_budget(policy: Policy, lookup: Lookup) -> Generator[Statement,
     found = yield from lookup.budget(policy.end_user_budget)
     limit = Limits(max_budget=0) if found is None else found
     return policy._replace(each_end_user=merged(limit, policy.each_end_user))
+
+
+def _is_current(who: Principal, now: int) -> bool:
+    """Whether its accounts are in their current periods."""
+    for payer, limit in who.accounts if not who.candidates else chain(who.accounts, *who.candidates):
+        if payer.start != periods.current(payer.start, limit.duration, now):
+            return False
+    return True
 
 
 class _Payer(NamedTuple):
@@ -168,7 +184,7 @@ class Books:
         self._terms = lookup.terms
         self._changed: set[str] = set()
         self._made: set[str] = set()
-        self._payers: dict[tuple[str, str, str], list[_Payer]] = {}
+        self._payers: dict[tuple[str, str, str], list[_Payer]] = lookup.payers
         self._settled: set[str] = set()
         self._periods: list[tuple[str, int, int]] = []
         self._inserts: list[tuple[Any, ...]] = []
@@ -215,6 +231,7 @@ class Books:
         if payer is None:
             payer = self._accounts[id] = new_account(id, periods.start(limit.duration, self._now))
             self._made.add(id)
+            self._lookup.changed()
         start = periods.current(payer.start, limit.duration, self._now)
         if payer.start != start:
             yield from self._roll(payer, start)
@@ -228,6 +245,7 @@ class Books:
         left = yield _TAKE_FROM_PERIOD, (payer.id, start)
         reserved = yield _reserved(payer.id, start)
         payer.start, payer.spent, payer.reserved = start, left[0][0] if left else 0, reserved[0][0]
+        self._lookup.changed()
         self._changed.add(payer.id)
 
     def admit(self, who: Principal, request: AdmissionRequest) -> Steps:
@@ -301,6 +319,7 @@ class Books:
         for (payer, _, watched), (_, admitted) in zip(payers, request.draws, strict=True):
             if payer is None:
                 continue
+            self._changed.add(payer.id)
             if payer.id in unused:
                 self._release(payer, request, admitted, release, slots)
                 continue
@@ -331,7 +350,7 @@ class Books:
         payer.parallel -= slots
 
     def _paying(self, request: Found) -> list[_Payer]:
-        """Returns the accounts of a request, cached for all requests that draw on the same ones."""
+        """Returns the accounts of a request, for all requests that draw on the same ones."""
         payers = []
         own = key_account(request.key_id)
         for name, _ in request.draws:
@@ -340,8 +359,6 @@ class Books:
             amounts = [amount for amount in (limit.soft_budget, limit.max_budget) if amount is not None]
             payer = self._accounts.get(name)
             payers.append(_Payer(payer, limit, min(amounts, default=inf)))
-            if payer is not None:
-                self._changed.add(name)
         self._payers[request.key_id, request.user_id, request.others] = payers
         return payers
 

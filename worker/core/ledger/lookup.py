@@ -4,11 +4,12 @@ A process that has its store to itself remembers what it has read; see `Memory`.
 """
 
 import json
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
 from functools import lru_cache
+from typing import Any
 
 from . import accounts, keys
-from .accounts import COLUMNS, GLOBAL, LIMIT_COLUMNS, Account, Limits, Terms
+from .accounts import COLUMNS, GLOBAL, LIMIT_COLUMNS, Account, Limits, Policy, Terms
 from .decision import Dialect, Row, Statement, marks
 from .keys import Key
 
@@ -35,12 +36,18 @@ Secrets = dict[str, tuple[Key, int | None]]
 
 class Lookup:
     """`accounts`: those that were found, by their ids. `terms`: of those that have an owner's row. `open`: requests
-    that were admitted and have not ended, as `admit.row_of` returns them, with their key."""
+    that were admitted and have not ended, as `admit.row_of` returns them, with their key.
+
+    `principals`, `payers`: what `batch` has worked out from accounts and a policy, see `under`.
+    """
 
     def __init__(self, dialect: Dialect) -> None:
         self.accounts: dict[str, Account] = {}
         self.terms: dict[str, Terms] = {}
         self.open: dict[str, tuple[Row, Key | None]] = {}
+        self.principals: dict[Any, Any] = {}
+        self.payers: dict[Any, Any] = {}
+        self._policy: Policy | None = None
         self._secrets: Secrets = {}
         self._budgets: dict[str, Limits | None] = {}
         self._asked: set[str] = set()
@@ -87,10 +94,23 @@ class Lookup:
             self._budgets[id] = Limits(*rows[0]) if rows else None
         return self._budgets[id]
 
-    def forget_accounts(self, names: Iterable[str]) -> None:
+    def under(self, policy: Policy) -> None:
+        """Forgets what was worked out under another policy."""
+        if policy is not self._policy:
+            self.changed()
+            self._policy = policy
+
+    def changed(self) -> None:
+        """An account has come, gone or entered another period."""
+        self.principals.clear()
+        self.payers.clear()
+
+    def forget_accounts(self, names: Collection[str]) -> None:
         """Has these accounts count as missing: they were not written."""
         for name in names:
             del self.accounts[name]
+        if names:
+            self.changed()
 
     def remember(self, id: str, row: Row, key: Key | None) -> None:
         """Adds an open request, unless there are very many."""
@@ -100,9 +120,12 @@ class Lookup:
     @property
     def is_large(self) -> bool:
         """Clients can name any number of accounts."""
-        return len(self._asked) + len(self._secrets) > _MOST_REMEMBERED
+        some = (self._asked, self._secrets, self.principals, self.payers)
+        return sum(map(len, some)) > _MOST_REMEMBERED
 
     def _add(self, row: Row) -> None:
+        if row[0] in self.accounts:  # others may have a reference to it
+            return
         self.accounts[row[0]] = Account(row[:-1])
         if row[-1] is not None:
             alias, blocked, models, aliases, *limits = json.loads(row[-1])
