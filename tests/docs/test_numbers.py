@@ -2,7 +2,7 @@
 
 import pytest
 
-from container.accounting import accounting, batcher, edge
+from container.accounting import accounting, edge, ledger
 from container.config.response_cache import DEFAULT_TTL
 from container.formats import vertex
 from container.handlers import behind_the_edge, response_cache
@@ -33,7 +33,7 @@ SAID = [
     ("reliability", f"bodies below {context.PATIENT.rate:g} bytes a second after a minute"),
     ("ledger", f"when the lease of {WORDS[accounting.LEASE_MS / 60_000]} minutes has run out"),
     ("ledger", f"a lease is {accounting.LEASE_MS / 1000:g}"),
-    ("ledger", f"for {batcher._LIE_SECONDS * 1000:g} ms at most"),
+    ("ledger", f"for {ledger._LIE_SECONDS * 1000:g} ms at most"),
     ("ledger", f"asks for renewal every {edge.RENEW_SECONDS:g} seconds"),
     ("ledger", f"| {edge.MOST_WAITING:,} reports wait |"),
     ("ledger", f"Up to {edge.PAGE} reports are settled at a time"),

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from container.accounting.batcher import LedgerBatcher
+from container.accounting.ledger import LedgerBatcher
 from container.stores import PostgresStore, SqliteStore, Store
 from tests.ledger.corpus import PROSE, USUAL
 from tests.ledger.postgres_server import PostgresServer

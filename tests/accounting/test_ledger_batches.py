@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from container.accounting.batcher import LedgerBatcher
+from container.accounting.ledger import LedgerBatcher
 from container.stores import LedgerUnavailable, SqliteStore
 from tests.ledger.support import NOON, Ledger, check_balance, query
 from worker.core.ledger.decision import Decision
@@ -222,7 +222,7 @@ async def test_with_a_shared_ledger_an_answer_waits_for_its_settlement(desk: Des
 
 _KILLED = """
 import asyncio, sys
-from container.accounting.batcher import LedgerBatcher
+from container.accounting.ledger import LedgerBatcher
 from container.stores import SqliteStore
 from tests.ledger.support import NOON, Ledger
 from worker.core.ledger.settle import Report
