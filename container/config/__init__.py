@@ -2,8 +2,8 @@
 
 document.py          YAML with line numbers, `os.environ/NAME` references, secrets, problems with remedies
 sections.py          the top level of the file: its settings, models and environment variables
-providers.py         providers that are called directly: addresses, the variables of their keys, wire formats
-connection.py        the address and the key of one entry of `model_list`
+providers.py         providers that are called directly: addresses, the variables of their keys, wire formats; and the
+                     address and the key of one entry of `model_list`
 deployment.py        one entry of `model_list`, and the price of its model
 options.py           router_settings, litellm_settings, general_settings; option_values.py has their single values
 declared.py          keys, budgets, teams, users, customers and tags in the file

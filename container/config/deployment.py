@@ -10,8 +10,7 @@ from worker.core.api.health import missing
 from worker.core.ledger.accounts import Limits
 from worker.core.pricing.estimate import CL100K, LARGEST, O200K
 
-from . import connection, option_values
-from .connection import Parameters, Vertex
+from . import option_values, providers
 from .document import REFERENCE, Document, KeyPath, did_you_mean, references, resolved, slip
 from .price_map import is_price, price_map, provider_of
 from .price_map import read as read_prices
@@ -20,6 +19,8 @@ from .providers import (
     AZURE_VERSION_VARIABLE,
     DIRECT,
     ENGINE_PROVIDERS,
+    Parameters,
+    Vertex,
     origin,
     provider_at,
     split_model,
@@ -214,7 +215,7 @@ def parse(
             return None
     route, model = split_route(provider, model)
     direct = DIRECT.get(provider or "")
-    own = _OWN if provider != "vertex_ai" else (_OWN | connection.VERTEX_PARAMETERS) - {"api_key"}
+    own = _OWN if provider != "vertex_ai" else (_OWN | providers.VERTEX_PARAMETERS) - {"api_key"}
     foreign = sorted(n for n in params.keys() - own - _PRESETS - _IDLE.keys() if not is_price(n))
     if str(read.value(_MERGED)).lower() == "true":
         foreign.append(_MERGED)
@@ -228,17 +229,17 @@ def parse(
     base, key, needs = "", None, references(params)
     at_vertex: Vertex | None = None
     if kind == "direct" and provider == "vertex_ai":
-        at_vertex, base, more = connection.parse_vertex(read)
+        at_vertex, base, more = providers.parse_vertex(read)
         needs += more
     elif kind == "direct" and direct:
-        base, key, more = connection.called_directly(read, provider or "", direct)
+        base, key, more = providers.called_directly(read, provider or "", direct)
         needs += more
         if direct.model_prefix and "/" not in model and "*" not in model:
             model = direct.model_prefix + model
     elif kind == "engine":
-        needs += connection.engine_needs(provider or "", params, direct)
+        needs += providers.engine_needs(provider or "", params, direct)
         if direct and direct.embeds(model) and not foreign and not engine_reason:
-            base, key, _ = connection.called_directly(read, provider or "", direct)
+            base, key, _ = providers.called_directly(read, provider or "", direct)
     needs = _outside(needs, written or {})
     found = Deployment(
         id=str(info.get("id") or _identity(group, params, path)),

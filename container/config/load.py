@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from . import connection, sections
 from . import deployment as deployments
 from . import document as documents
 from . import options as option_sections
+from . import providers, sections
 from .deployment import Deployment
 from .document import IN_IMAGE, ConfigError, Problem, secrets_of, with_secrets
 from .options import Options
@@ -80,8 +80,8 @@ def _config(document: documents.Document, environment: Mapping[str, str]) -> Con
             left_out[name] = (*left_out.get(name, ()), *document.problems[said:])
     found = _limited(_unique(document, found), options)
     sections.check_tags(document, options.tag_filtering, [d.params for d in found])
-    if any(connection.CREDENTIALS_VARIABLE in d.needs for d in found):
-        wrong = connection.problem(completed.environment)
+    if any(providers.CREDENTIALS_VARIABLE in d.needs for d in found):
+        wrong = providers.credentials_problem(completed.environment)
         document.problems += [wrong] if wrong else []
     options = replace(options, deployment_budgets={d.id: d.budget for d in found if d.budget is not None})
     for provider in options.provider_budget_config.keys() - {d.provider for d in found}:

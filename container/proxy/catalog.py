@@ -9,7 +9,7 @@ from typing import Any
 from worker.core.ledger import declared
 
 from ..accounting.price_book import PriceBook, targets
-from ..config import connection
+from ..config import providers
 from ..config.document import ConfigError, Problem, references, without_secrets
 from ..config.load import Config, load
 from ..config.providers import AZURE_VERSION_VARIABLE, DIRECT, ENGINE_NEEDS, ENGINE_VARIABLES, OPTIONAL_KEYS
@@ -174,7 +174,7 @@ def environment_names(config: Config) -> list[str]:
         if d.kind == "engine":
             names.update(ENGINE_VARIABLES)
         if d.vertex is not None:
-            names.update((connection.CREDENTIALS, *connection.BASES, *connection.PROJECTS, *connection.LOCATIONS))
+            names.update((providers.CREDENTIALS, *providers.BASES, *providers.PROJECTS, *providers.LOCATIONS))
     return sorted(names)
 
 
