@@ -14,10 +14,10 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 LONGEST = (
     "tests/soak",
     "tests/engine",
+    "tests/differential",
     "tests/edge/test_deploys",
     "tests/edge/test_container_life",
     "tests/edge",
-    "tests/differential",
     "tests/openapi",
     "tests/hostile",
     "tests/dev",
@@ -43,6 +43,11 @@ TOGETHER = {
     "tests/sdk": "tests/sdk",
     "tests/seeds": "tests/seeds",
     "tests/hostile": "tests/hostile",
+    # These import LiteLLM, which takes seconds and 300 MB.
+    "tests/differential": "tests/differential",
+    "tests/differential/fields": "tests/differential",
+    "tests/container/formats/shared/test_tool_identifiers.py": "tests/differential",
+    "tests/container/test_installed_litellm.py": "tests/differential",
 }
 # Files whose tests share nothing, so that each test may run on another worker.
 APART = (

@@ -1,11 +1,11 @@
 """The parts of a client's request that reach Claude through the Messages API: fields, thinking, and limits of Vertex
 AI."""
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
-import litellm
 import orjson
 import pytest
 from anthropic.types import message_create_params
@@ -128,7 +128,10 @@ def test_betas_unsupported_by_vertex_ai_are_omitted():
 
 
 def test_betas_match_litellms():
-    listed = Path(litellm.__file__).with_name("anthropic_beta_headers_config.json").read_text()
+    litellm = importlib.util.find_spec("litellm")  # importing it takes seconds
+    assert litellm is not None
+    assert litellm.origin is not None
+    listed = Path(litellm.origin).with_name("anthropic_beta_headers_config.json").read_text()
     known = json.loads(listed)["vertex_ai"]
     assert {name: there for name, there in known.items() if there} == BETAS
 
