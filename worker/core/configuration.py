@@ -9,7 +9,7 @@ versions of the code are running. Its container gets some of the variables in it
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .ledger.accounts import Limits, Policy
@@ -18,7 +18,10 @@ from .settings import SALT_KEY, SEAL_VARIABLE, seal_secret
 
 if TYPE_CHECKING:
     from .ledger.declared import AnyDeclared
-from collections.abc import Iterable
+
+TOKEN_VARIABLE = "INTERNAL_TOKEN"
+# Never passed, even if the configuration refers to them. Only the object makes tokens.
+NEVER_PASSED = frozenset({"LITELLM_MASTER_KEY", SALT_KEY, SEAL_VARIABLE, TOKEN_VARIABLE})
 
 
 class Configuration(NamedTuple):
@@ -129,11 +132,6 @@ class Known:
         while len(self._told) > MOST_CONFIGURATIONS:
             del self._told[next(iter(self._told))]
         return told
-
-
-TOKEN_VARIABLE = "INTERNAL_TOKEN"
-# Never passed, even if the configuration refers to them. Only the object makes tokens.
-NEVER_PASSED = frozenset({"LITELLM_MASTER_KEY", SALT_KEY, SEAL_VARIABLE, TOKEN_VARIABLE})
 
 
 def container_environment(names: Iterable[str], variable: Callable[[str], str | None]) -> dict[str, str]:
