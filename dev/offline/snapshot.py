@@ -23,7 +23,7 @@ CACHE = tools.REPOSITORY / ".dev" / "snapshots"
 _ALWAYS = ("asyncio", "json", "http.client", "email.parser", "random", "inspect", "functools", "logging", "traceback")
 # Importing these draws randomness, touches JavaScript or does not work in Pyodide.
 _NEVER = ("multiprocessing", "secrets", "ssl", "tkinter", "uuid")
-_KEPT = 3
+_KEPT = 6  # more than the Workers of the tests, or they would throw out each other's
 
 
 def find_or_make(main: Path, cache: Path | None = None, *, make: bool = True) -> Path | None:

@@ -46,11 +46,11 @@ def test_other_versions_or_modules_make_another_snapshot(tmp_path: Path, monkeyp
 
 def test_old_snapshots_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot, "_make", lambda modules: b"memory")
-    for number in range(6):
+    for number in range(9):
         monkeypatch.setattr(snapshot, "standard_modules", lambda sources, number=number: [str(number)])
         newest = snapshot.find_or_make(MAIN, tmp_path)
     left = list(tmp_path.iterdir())
-    assert len(left) == 3
+    assert len(left) == 6
     assert newest in left
 
 
