@@ -19,7 +19,7 @@ from .responses import Note, Responses
 from .shared import failure, fit, prepare
 from .shared.answer import Events, Plain, plain
 from .shared.capabilities import EITHER, MAX_TOKENS, Capabilities, Served, capabilities, refuses_tools
-from .shared.events import EventStream
+from .shared.chat_stream import EventStream
 from .shared.format import Format, Sent, Unsupported
 from .shared.refusals import refuses_name
 

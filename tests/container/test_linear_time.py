@@ -9,7 +9,7 @@ import pytest
 from container.accounting.reservation import UsageEvents
 from container.formats.anthropic.request import _DATA
 from container.formats.client_apis.messages.answer import PassedEvents
-from container.formats.shared.events import EventStream
+from container.formats.shared.chat_stream import EventStream
 from container.formats.shared.failure import from_response, shown
 from container.observability.log import hide_secrets
 from container.records.request_log import Secrets, without_contents

@@ -10,7 +10,8 @@ from ...request.completion import Completion
 from ...routing.health import Outcome
 from ..shared import mock
 from ..shared.answer import UNEXPECTED, UNREADABLE, Answer, Events, Plain, Stream
-from ..shared.events import EventStream, Reader
+from ..shared.chat_stream import EventStream
+from ..shared.events import Reader
 from ..shared.format import Format, Sent
 
 CHAT = "chat_completions"

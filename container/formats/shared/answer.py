@@ -14,7 +14,8 @@ import orjson
 from worker.core.pricing.usage import count, with_details
 
 from ...routing.health import Outcome
-from .events import DONE, EventStream, payload, split
+from .chat_stream import EventStream
+from .events import DONE, payload, split
 from .failure import from_error_event, says_error, words
 from .mend import failure_in, has_answer, is_ordinary, mend_answer
 

@@ -14,7 +14,8 @@ from ...config.deployment import Deployment
 from ...request.completion import Completion
 from ...routing.health import Outcome
 from .answer import Answer, Plain, Stream
-from .events import DONE, EventStream
+from .chat_stream import EventStream
+from .events import DONE
 
 _DIMENSIONS = 1536
 # More than any provider supports.

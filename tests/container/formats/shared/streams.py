@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 import orjson
 
-from container.formats.shared.events import EventStream, payload
+from container.formats.shared.chat_stream import EventStream
+from container.formats.shared.events import payload
 from container.formats.shared.failure import error_event
 from container.routing.health import Outcome
 from tests.fakes.behaviour import Behaviour

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.formats.shared.events import MAX_EVENT_BYTES, Alike, EventStream, OversizedEvent, opening, payload, split
+from container.formats.shared.chat_stream import Alike, EventStream
+from container.formats.shared.events import MAX_EVENT_BYTES, OversizedEvent, opening, payload, split
 from container.routing.health import Outcome
 from tests.container.formats.shared.streams import (
     OURS,

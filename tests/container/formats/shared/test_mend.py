@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from container.formats.client_apis.messages.answer import MessageEvents
 from container.formats.shared import mend
-from container.formats.shared.events import EventStream, payload, split
+from container.formats.shared.chat_stream import EventStream
+from container.formats.shared.events import payload, split
 
 A, B = '{"city": "Rom{e", "n": {"x": 1}}', '{"b":2}'
 
@@ -251,7 +252,7 @@ def test_arguments_of_an_ordinary_stream_are_not_parsed():
     stream = EventStream("ours", drop_usage=True)
     for event in events[:2]:
         stream.feed(event)
-    with mock.patch("container.formats.shared.events.payload", side_effect=AssertionError("parsed")):
+    with mock.patch("container.formats.shared.chat_stream.payload", side_effect=AssertionError("parsed")):
         for event in events[2:4]:
             stream.feed(event)
 

@@ -9,7 +9,7 @@ import pytest
 from container.formats.client_apis.gemini import PassedContent
 from container.formats.client_apis.gemini.answer import ContentEvents, response, usage_metadata
 from container.formats.client_apis.gemini.request import signed_blocks
-from container.formats.shared.events import EventStream
+from container.formats.shared.chat_stream import EventStream
 
 CALL = {"index": 0, "id": "call_a", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
 USAGE = {
