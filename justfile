@@ -66,7 +66,7 @@ alias install := setup
     python -m dev.audit "$@"
 
 # Measure the README's first command in a clean clone with empty caches: its time, and the disk space
-@first-minute *args: gateway
+@first-minute *args: setup
     python -m dev.first_minute "$@"
 
 # Run the benchmarks
