@@ -9,10 +9,9 @@ from worker.core.pricing.estimate import LARGEST
 from worker.core.pricing.prices import Charge, Price, no_unit
 from worker.core.pricing.quote import Quote
 
-from ..config.deployment import Deployment, over_presets, price_entry, tokenizer
+from ..config.deployment import Deployment, over_presets, price_entry, split_route, tokenizer
 from ..config.load import Config
 from ..config.price_map import price_map
-from ..config.providers import split_route
 from ..formats.shared.capabilities import capabilities
 from ..routing.router import CHAINS, Router, RouteRequest, Target
 

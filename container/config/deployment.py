@@ -24,7 +24,6 @@ from .providers import (
     origin,
     provider_at,
     split_model,
-    split_route,
 )
 
 # Output limits have many names. A reservation covers one limit, so exactly one limit is sent: the client's, or else the
@@ -74,6 +73,23 @@ def over_presets(presets: Mapping[str, Any], fields: Mapping[str, Any], name: st
 def _limit(value: Any) -> int:
     """The limit, or 0 if the value is not a positive integer."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+# LiteLLM prefixes some models with the way they are called: `azure/o_series/my-deployment`, `openai/responses/gpt-5`.
+# The prefix is never part of the provider's name for the model. https://docs.litellm.ai/docs/providers/azure
+_ROUTES = {
+    "azure": frozenset(("responses", "o_series", "gpt5_series")),
+    "openai": frozenset(("responses", "o_series", "gpt5_series", "chat_completions")),
+}
+_NO_ROUTES: frozenset[str] = frozenset()
+
+
+def split_route(provider: str | None, model: str) -> tuple[str, str]:
+    """Splits off the route prefix: `("o_series", "my-deployment")`. The route is '' if there is none."""
+    head, slash, tail = model.partition("/")
+    if not slash or not tail or head not in _ROUTES.get(provider or "", _NO_ROUTES):
+        return "", model
+    return head, tail
 
 
 Kind = Literal["direct", "engine", "mock"]

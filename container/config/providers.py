@@ -243,24 +243,6 @@ def provider_at(base: str | None) -> str | None:
     return next((name for name, home in own if origin(home) == origin(base)), None)
 
 
-# LiteLLM prefixes some models with the way they are called: `azure/o_series/my-deployment`, `openai/responses/gpt-5`.
-# The prefix is never part of the provider's name for the model. https://docs.litellm.ai/docs/providers/azure
-
-_ROUTES = {
-    "azure": frozenset(("responses", "o_series", "gpt5_series")),
-    "openai": frozenset(("responses", "o_series", "gpt5_series", "chat_completions")),
-}
-_NO_ROUTES: frozenset[str] = frozenset()
-
-
-def split_route(provider: str | None, model: str) -> tuple[str, str]:
-    """Splits off the route prefix: `("o_series", "my-deployment")`. The route is '' if there is none."""
-    head, slash, tail = model.partition("/")
-    if not slash or not tail or head not in _ROUTES.get(provider or "", _NO_ROUTES):
-        return "", model
-    return head, tail
-
-
 # What litellm_params say of a deployment's address and key.
 
 # Reference syntax of other programs: `$NAME`, `${NAME}`, `os.environ.NAME`, `os.env/NAME`, `env:NAME`.

@@ -6,7 +6,7 @@ OpenAI's format is also the client's. The others are translated. All other provi
 from worker.core.pricing.prices import GOOGLES_COUNT, GOOGLES_EMBEDDINGS
 
 from ..config.deployment import Deployment
-from ..config.options import Options
+from ..config.load import Options
 from ..config.providers import DIRECT
 from ..engine import Engine
 from .anthropic import Anthropic

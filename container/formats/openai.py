@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from ..config.deployment import OUTPUT_LIMITS, Deployment
-from ..config.providers import split_route
+from ..config.deployment import OUTPUT_LIMITS, Deployment, split_route
 from ..engine import Engine
 from ..request import engine_body
 from ..request.completion import Completion, Conversation

@@ -22,7 +22,7 @@ from worker.core.pricing.usage import usage
 from worker.core.values.money import NANO
 
 from ..config.deployment import Deployment
-from ..config.options import Options
+from ..config.load import Options
 from ..engine import Engine, EngineUnavailable
 from ..formats import Formats
 from ..formats.client_apis import gemini, messages, over_chat, responses

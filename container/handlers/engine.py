@@ -15,8 +15,7 @@ from worker.core.pricing.usage import count
 
 from ..accounting.edge import Accounts
 from ..accounting.reservation import AnyReservation, Transcript, UsageEvents, reasoning_fields
-from ..config.deployment import Deployment
-from ..config.providers import split_route
+from ..config.deployment import Deployment, split_route
 from ..engine import Engine, EngineUnavailable
 from ..formats.shared import failure, prepare, refusals
 from ..http_client.client import Client

@@ -15,8 +15,7 @@ from ..accounting.accounting import Accounting, NoAccounting
 from ..accounting.ledger import Ledger, LocalLedger
 from ..accounting.price_book import PriceBook
 from ..config.document import CannotServe
-from ..config.load import Config
-from ..config.options import Options
+from ..config.load import Config, Options
 from ..observability import log
 from ..records.request_log import cannot_write
 from ..routing.router import Router

@@ -17,8 +17,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..config.deployment import Deployment
-from ..config.load import Config
-from ..config.options import Options
+from ..config.load import Config, Options
 from .health import COUNTED, MAX_COOLDOWN_SECONDS, TRANSIENT, Health, LocalHealth, Most, Outcome, Tolerance, shown
 
 

@@ -13,8 +13,7 @@ import pytest
 
 from container.config.document import ConfigError
 from container.config.foreign_settings import OTHER_AUTHENTICATION, STOPS
-from container.config.load import Config
-from container.config.options import Options
+from container.config.load import Config, Options
 from tests.container.conftest import load_config
 
 __all__ = ["load_config"]

@@ -6,8 +6,7 @@ import re
 import pytest
 
 from container.config.callbacks import CALLBACKS
-from container.config.load import load
-from container.config.options import Options
+from container.config.load import Options, load
 from container.proxy.startup import DEFAULT_PATH
 from container.server.settings import VARIABLES, Variable
 from tests.processes import ROOT

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from container.config.deployment import Deployment
-from container.config.load import Config
-from container.config.options import Options
+from container.config.load import Config, Options
 from container.routing.health import OK, Outcome
 from container.routing.router import Pause, Router, RouteRequest, Try
 

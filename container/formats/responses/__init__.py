@@ -5,8 +5,7 @@ from typing import Any, NamedTuple
 
 from worker.core.pricing.prices import LEAST_OF_RESPONSES
 
-from ...config.deployment import Deployment
-from ...config.providers import split_route
+from ...config.deployment import Deployment, split_route
 from ...request.client_apis import ENCRYPTED_REASONING
 from ...request.completion import Completion, encode
 from ...routing.health import Outcome

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from ...config.deployment import OUTPUT_LIMITS, Deployment, lowest_limit
-from ...config.providers import JSON, Address, split_route
+from ...config.deployment import OUTPUT_LIMITS, Deployment, lowest_limit, split_route
+from ...config.providers import JSON, Address
 from ...request.completion import Completion, encode
 from ...routing.health import UNHEALTHY, Outcome
 from . import refusals

@@ -2,7 +2,7 @@
 
 import pytest
 
-from container.config.options import Options
+from container.config.load import Options
 
 MODELS = [
     {"model_name": name, "litellm_params": {"model": "openai/x", "mock_response": "hi"}}

@@ -2,8 +2,8 @@
 
 import pytest
 
+from container.config.load import Options
 from container.config.option_values import STRATEGIES
-from container.config.options import Options
 from tests.container.config.conftest import MODELS
 
 

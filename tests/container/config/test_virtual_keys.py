@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from container.config.options import Options
+from container.config.load import Options
 from worker.core.ledger.keys import hash_secret
 
 MODELS = [

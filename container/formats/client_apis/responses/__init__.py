@@ -14,8 +14,7 @@ from worker.core.api.errors import ApiError
 from worker.core.pricing.estimate import prompt
 from worker.core.pricing.prices import LEAST_OF_RESPONSES
 
-from ....config.deployment import OUTPUT_LIMITS, Deployment, tokenizer
-from ....config.providers import split_route
+from ....config.deployment import OUTPUT_LIMITS, Deployment, split_route, tokenizer
 from ....request.client_apis import ENCRYPTED_REASONING, without_storage
 from ....request.client_apis import RESPONSES as ENDPOINT
 from ....request.completion import Completion, encode
