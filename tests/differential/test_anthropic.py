@@ -178,9 +178,10 @@ def compare(oracle: Oracle, body: dict[str, Any]) -> None:
 
 
 def _present(sent: dict[str, Any]) -> dict[str, Any]:
-    """LiteLLM puts schemas where they were in the beta of structured outputs; we put them where they are now."""
+    """LiteLLM puts schemas where they were in the beta of structured outputs; we put them where they are now. As a
+    tool's schema, it has `/$defs/` for the references of older models, which point nowhere; we keep the client's."""
     if "output_format" not in sent:
-        return sent
+        return json.loads(json.dumps(sent).replace('"$ref": "/$defs/', '"$ref": "#/$defs/'))
     rest = {name: value for name, value in sent.items() if name != "output_format"}
     return {**rest, "output_config": {**sent.get("output_config", {}), "format": sent["output_format"]}}
 
