@@ -11,7 +11,7 @@ from tests.dashboard.conftest import Gateway, Visit, go, settled
 from tests.dashboard.operator import ask, row, told
 from tests.processes import MASTER_KEY
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
 
 

@@ -14,7 +14,7 @@ from tests.fakes.server import FakeProvider
 from worker import dashboard
 
 __all__ = ["start_module_edge"]
-in_the_browser = pytest.mark.asyncio(loop_scope="module")
+in_the_browser = pytest.mark.asyncio(loop_scope="session")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from tests.dashboard.operator import ask, row, told
 from tests.fakes.behaviour import failing
 from tests.processes import MASTER_KEY
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_the_figures_match_the_ledger(visit: Visit, gateway: Gateway):

@@ -15,7 +15,7 @@ from tests.dashboard.operator import ask, create, row, secret_shown, told
 from tests.ledger.support import Ledger
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
 
 
@@ -131,7 +131,7 @@ async def test_metadata_is_edited_as_json(visit: Visit, gateway: Gateway):
     assert key["metadata"] == {"a": [1, 2]}
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def crowded(tmp_path: Path, gateway: Gateway) -> AsyncIterator[RunningProxy]:
     """A proxy with a thousand keys."""
     store = SqliteStore(tmp_path / "ledger.db")

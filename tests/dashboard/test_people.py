@@ -1,11 +1,13 @@
-"""People who sign in with their own account at a real OpenID provider: a member, a team's admin, an operator."""
+"""People who sign in with their own account at a real OpenID provider: a member, a team's admin, an operator; and what
+the browser keeps of a session.
+"""
 
 import re
 from collections.abc import Iterator
 
 import httpx
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
 from tests.dashboard.conftest import Visit, go, settled
 from tests.dashboard.operator import row, secret_shown
@@ -15,7 +17,13 @@ from tests.sign_in.conftest import CONFIG, Gateway, provider, settings
 from tests.sign_in.provider import OpenIdProvider
 
 __all__ = ["provider", "start_module_edge"]
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+_POST = """([url, fields, own]) => fetch(url, {
+  method: "POST",
+  credentials: "include",
+  headers: { "content-type": "application/json", ...(own && { "x-litellm-router-session": "1" }) },
+  body: JSON.stringify(fields),
+}).then(async (answer) => ({ status: answer.status, body: await answer.json() }), () => null)"""
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +40,11 @@ def office_at_the_edge(provider: OpenIdProvider, start_module_edge: StartEdge) -
     return furnished(Gateway(url, provider))
 
 
+@pytest.fixture(scope="module", params=["office", "office_at_the_edge"])
+def door(request: pytest.FixtureRequest) -> Gateway:
+    return request.getfixturevalue(request.param)
+
+
 def furnished(gateway: Gateway) -> Gateway:
     """Makes two teams, each with a key that is nobody's own."""
     for team, budget in (("blue", 50), ("red", None)):
@@ -42,7 +55,7 @@ def furnished(gateway: Gateway) -> Gateway:
 
 
 async def sign_in(page: Page, name: str) -> None:
-    """Follows the link to the provider, signs in there, agrees, and comes back."""
+    """Follows the link to the provider, signs in there, agrees, and comes back to the same view."""
     await page.get_by_role("link", name="Sign in with your account").click()
     await page.locator("[name=login]").fill(name)
     await page.locator("[name=password]").fill("anything")
@@ -61,11 +74,9 @@ async def ask(office: Gateway, key: str, model: str = "gpt") -> httpx.Response:
     return office.call("/v1/chat/completions", body, key=key)
 
 
-@pytest.mark.parametrize("door", ["office", "office_at_the_edge"])
-async def test_a_members_day(visit: Visit, request: pytest.FixtureRequest, door: str):
-    office: Gateway = request.getfixturevalue(door)
+async def test_a_members_day(visit: Visit, door: Gateway):
     visit.expected = ["400 (Bad Request)", "401 (Unauthorized)"]
-    page = await visit(office.url, signed_in=False)
+    page = await visit(door.url, signed_in=False)
     await sign_in(page, "bob")
     assert await page.evaluate("document.cookie + JSON.stringify(localStorage)") == "{}"
     await expect(page.locator("#person")).to_have_text("Bob")
@@ -100,8 +111,8 @@ async def test_a_members_day(visit: Visit, request: pytest.FixtureRequest, door:
     await go(page, "Overview")
     await expect(page.locator("#requests-today")).to_have_text("1")
     await expect(page.locator("#budget")).to_have_text("You have no budget of your own")
-    office.call("/v1/chat/completions", {"model": "gpt", "messages": []})
-    assert (await ask(office, office.made(key_alias="others")["key"])).status_code == 200
+    door.call("/v1/chat/completions", {"model": "gpt", "messages": []})
+    assert (await ask(door, door.made(key_alias="others")["key"])).status_code == 200
     await go(page, "Requests")
     await expect(page.locator("#requests-rows tr")).to_have_count(1)
     await expect(page.locator("#requests-rows")).to_contain_text("bobs")
@@ -119,7 +130,7 @@ async def test_a_members_day(visit: Visit, request: pytest.FixtureRequest, door:
     await page.get_by_role("dialog").get_by_role("button", name="Rotate", exact=True).click()
     rotated = await secret_shown(page)
     await page.get_by_role("button", name="Done").click()
-    assert ((await ask(office, secret)).status_code, (await ask(office, rotated)).status_code) == (401, 200)
+    assert ((await ask(door, secret)).status_code, (await ask(door, rotated)).status_code) == (401, 200)
     await line.get_by_role("button", name="Edit").click()
     await page.get_by_role("dialog").get_by_label("Requests a minute").fill("5")
     await page.get_by_role("button", name="Save").click()
@@ -127,7 +138,7 @@ async def test_a_members_day(visit: Visit, request: pytest.FixtureRequest, door:
     await line.get_by_role("button", name="Delete").click()
     await page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
     await expect(line).to_have_count(0)
-    assert (await ask(office, rotated)).status_code == 401
+    assert (await ask(door, rotated)).status_code == 401
 
     await page.reload()
     await page.locator("#app").wait_for()
@@ -185,7 +196,7 @@ async def test_a_team_admin_manages_the_teams_keys_and_members(visit: Visit, off
     await expect(page.locator("#create-account")).to_be_hidden()
 
 
-async def test_an_operator_sees_everything_and_ends_a_session(visit: Visit, office: Gateway, browser: Browser):
+async def test_an_operator_sees_everything_and_ends_a_session(visit: Visit, office: Gateway):
     visit.expected = ["401 (Unauthorized)"]
     bob = await visit(office.url, signed_in=False)
     await sign_in(bob, "bob")
@@ -210,3 +221,66 @@ async def test_a_sign_in_that_fails_says_why(visit: Visit, office: Gateway):
     await expect(page.get_by_role("alert")).not_to_be_empty()
     assert "sign_in_error" not in page.url
     await expect(page.get_by_role("link", name="Sign in with your account")).to_be_visible()
+
+
+async def test_a_member_signs_in_makes_a_key_and_signs_out(visit: Visit, door: Gateway):
+    page = await visit(door.url, signed_in=False)
+    await sign_in(page, "dan")
+    assert page.url.startswith(f"{door.url}/dashboard")
+    assert "code=" not in page.url
+    await expect(page.locator("#person")).to_have_text("Dan")
+    cookies = {cookie.get("name"): cookie for cookie in await page.context.cookies(door.url)}
+    session = cookies["litellm-router-session"]
+    assert (session.get("httpOnly"), session.get("sameSite")) == (True, "Strict")
+    assert "litellm-router-sign-in" not in cookies
+    assert "litellm-router-session" not in await page.evaluate("document.cookie")
+    made = await page.evaluate(_POST, ["/key/generate", {"key_alias": "dans"}, True])
+    assert (made["status"], made["body"]["user_id"], made["body"]["team_id"]) == (200, "dan", "blue")
+    visit.expected.append("403")
+    refused = await page.evaluate(_POST, ["/team/new", {}, True])
+    assert refused["status"] == 403
+    await page.reload()
+    await expect(page.locator("#person")).to_have_text("Dan")
+    await page.get_by_role("button", name="Sign out").click()
+    await page.get_by_role("button", name="Yes, sign me out").click()  # at the provider
+    await expect(page.get_by_role("link", name="Sign in with your account")).to_be_visible()
+    await page.reload()
+    await expect(page.locator("#app")).to_be_hidden()
+
+
+async def test_a_person_comes_back_to_the_view_that_was_asked_for(visit: Visit, door: Gateway):
+    page = await visit(door.url, signed_in=False)
+    await page.goto(f"{door.url}/dashboard#requests")
+    await sign_in(page, "root")
+    assert page.url == f"{door.url}/dashboard#requests"
+
+
+async def test_a_person_who_cancels_is_told(visit: Visit, door: Gateway):
+    page = await visit(door.url, signed_in=False)
+    await page.get_by_role("link", name="Sign in with your account").click()
+    await page.get_by_role("link", name="Cancel").click()
+    await expect(page.locator("#sign-in-error")).to_contain_text("did not let you in")
+    await expect(page.locator("#app")).to_be_hidden()
+
+
+async def test_a_page_of_another_origin_can_do_nothing(visit: Visit, door: Gateway, elsewhere: str):
+    """At the same host with another port, so that the browser sends the cookie although it is SameSite=Strict."""
+    page = await visit(door.url, signed_in=False)
+    await sign_in(page, "root")
+    before = door.call("/key/list").json()["total_count"]
+    visit.expected += ["CORS", "ERR_FAILED", "403"]
+    await page.goto(elsewhere)
+    for path in ("/key/generate", "/dashboard/sign-out", "/dashboard/sessions/revoke"):
+        await page.evaluate(
+            "(url) => fetch(url, { method: 'POST', mode: 'no-cors', credentials: 'include' }).then(() => 1)",
+            door.url + path,
+        )
+        with_header = await page.evaluate(_POST, [door.url + path, {}, True])
+        assert with_header is None  # a preflight is refused
+    read = await page.evaluate(
+        "(url) => fetch(url, { credentials: 'include' }).then((a) => a.text(), () => null)", f"{door.url}/key/list"
+    )
+    assert read is None
+    assert door.call("/key/list").json()["total_count"] == before
+    await page.goto(f"{door.url}/dashboard")
+    await expect(page.locator("#person")).to_have_text("Root")

@@ -11,7 +11,7 @@ from tests.fakes.behaviour import Behaviour, failing
 from tests.fakes.server import FakeProvider
 from tests.processes import MASTER_KEY
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
 
 

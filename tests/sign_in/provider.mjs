@@ -14,6 +14,7 @@ const ACCOUNTS = {
   root: { name: "Root", groups: ["admins", "staff"] },
   ada: { name: "Ada", groups: ["staff"], teams: ["blue"], leads: ["blue"] },
   bob: { name: "Bob", groups: ["staff"], teams: ["blue"] },
+  dan: { name: "Dan", groups: ["staff"], teams: ["blue"] },
 };
 const settings = {};
 let tokens = 0;
