@@ -59,7 +59,7 @@ APART = (
 )
 # Fixtures, the values of parametrized ones, and names in a test's module.
 _FIXTURES = {"proxy", "module_proxy", "session_proxy", "new_database", "durable_objects", "new_verifier"}
-_FIXTURES |= {"start_edge", "start_module_edge", "start_session_edge"}
+_FIXTURES |= {"start_edge", "start_module_edge", "start_session_edge", "shared_edge"}
 _STORES = ("postgres", "PostgreSQL, two pools", "durable object")
 _NAMES = ("subprocess", "RunningProxy", "OfflineEdge")
 

@@ -5,13 +5,18 @@ def test_it(edge):                       # shared by the whole session; leave it
 
 def test_other(start_edge):              # your own, stopped after the test (`start_module_edge`: after the module)
     edge = start_edge(config={"model_list": [...]}, vars={"PUBLIC_MODELS": "true"})
+
+def test_one_of_many(shared_edge):       # shared with the module's next test that wants the same, unless this one fails
+    edge = shared_edge(image=image(events), vars={"CONTAINER_INSTANCES": "2"})
 """
 
 import contextlib
 import dataclasses
+import os
+import signal
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -36,6 +41,7 @@ MASTER_KEY = "sk-master-of-the-tests"
 V8_FLAGS = ("--liftoff-only",)
 
 Found = TypeVar("Found")
+FAILED = pytest.StashKey[bool]()
 
 
 class Edge:
@@ -51,6 +57,7 @@ class Edge:
         self.secrets = secrets
         self.master_key = master_key
         self.lines = lines
+        self._log_starts = 0
         headers = {} if master_key is None else {"authorization": f"Bearer {master_key}"}
         self.client = httpx.Client(base_url=offline.url, headers=headers, timeout=30)
 
@@ -59,13 +66,18 @@ class Edge:
         return self.offline.url
 
     def log(self) -> str:
-        """The output so far of the Worker and the containers. Each line is prefixed with its source."""
-        return "\n".join(self.lines)
+        """The output of the Worker and the containers since `new_log`. Each line is prefixed with its source."""
+        return "\n".join(self.lines[self._log_starts :])
+
+    def new_log(self) -> None:
+        self._log_starts = len(self.lines)
 
     def wait_for_log(self, text: str, timeout: float = 10) -> str:
         """Waits for a line that contains `text` and returns it."""
         return wait_for(
-            lambda: next((line for line in self.lines if text in line), None), f"{text!r} in the log", timeout
+            lambda: next((line for line in self.lines[self._log_starts :] if text in line), None),
+            f"{text!r} in the log",
+            timeout,
         )
 
     def containers(self, state: str | None = "running") -> list[ContainerInfo]:
@@ -81,6 +93,18 @@ class Edge:
         pid = self.offline.kill_container()
         wait_for(lambda: not any(c.pid == pid for c in self.containers()), f"the end of process {pid}")
         return pid
+
+    def end_containers(self) -> None:
+        """kill -9. Waits until the Worker knows that none runs."""
+
+        def asleep() -> bool:
+            for container in self.containers():
+                if container.pid is not None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(container.pid, signal.SIGKILL)
+            return not self.containers() and self.client.get("/health").json()["container"] == "sleeping"
+
+        wait_for(asleep, "the end of every container", timeout=30)
 
     def set_image(self, image: Image | None) -> None:
         """Sets the image for the next start of the container. None: the image is missing."""
@@ -124,7 +148,7 @@ class Edge:
         self.offline.stop()
         ours = (line.partition(" | ") for line in list(self.lines))
         log_lines.parsed((text for part, _, text in ours if part == "worker" and text.startswith("{")), "edge")
-        canaries.refuse_leaks("the edge's log", self.log().encode(), self.secrets)
+        canaries.refuse_leaks("the edge's log", "\n".join(self.lines).encode(), self.secrets)
 
 
 class StartEdge(Protocol):
@@ -182,6 +206,64 @@ def start_session_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
     """Starts edges that are stopped after the session."""
     with _starter(tmp_path_factory) as start:
         yield start
+
+
+class SharedEdge:
+    """One edge after another, each for all tests in a row that want the same."""
+
+    def __init__(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        self._tmp_path_factory = tmp_path_factory
+        self._wanted: object = None
+        self._edge: Edge | None = None
+        self._stack = contextlib.ExitStack()
+
+    def __call__(
+        self,
+        config: Mapping[str, Any] | None = None,
+        *,
+        image: Image | None = None,
+        vars: Mapping[str, str] | None = None,
+        replaced: Mapping[str, str] | None = None,
+    ) -> Edge:
+        """Options as of StartEdge. Without an image the proxy may be running. With one no container is, and the image
+        is for the next ones.
+        """
+        wanted = (config, image is None, vars, replaced)
+        if self._edge is None or wanted != self._wanted:
+            self.stop()
+            start = self._stack.enter_context(_starter(self._tmp_path_factory))
+            self._edge, self._wanted = start(config, image=image, vars=vars, replaced=replaced), wanted
+        elif image is not None:
+            self._edge.end_containers()
+            self._edge.set_image(image)
+        self._edge.new_log()
+        return self._edge
+
+    def stop(self) -> None:
+        self._edge = None
+        self._stack.close()
+
+
+@pytest.fixture(scope="module")
+def _module_shared_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedEdge]:
+    shared = SharedEdge(tmp_path_factory)
+    yield shared
+    shared.stop()
+
+
+@pytest.fixture
+def shared_edge(request: pytest.FixtureRequest, _module_shared_edge: SharedEdge) -> Iterator[SharedEdge]:
+    """Edges that a module's tests share. A test that fails takes its edge away."""
+    yield _module_shared_edge
+    if request.node.stash.get(FAILED, False):
+        _module_shared_edge.stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
 
 
 @contextlib.contextmanager

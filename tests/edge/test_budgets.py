@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.accounting import levels
-from tests.edge.conftest import Edge, StartEdge
+from tests.edge.conftest import Edge, SharedEdge, StartEdge
 from tests.edge.money import Money
 from tests.fakes.behaviour import Behaviour, failing
 from tests.fakes.server import FakeProvider
@@ -48,9 +48,9 @@ def config(provider: FakeProvider, **settings: Any) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
-def edge(start_module_edge: StartEdge, provider: FakeProvider) -> Edge:
-    return start_module_edge(config(provider), vars={"BUDGET_PATIENCE": "0.25"})
+@pytest.fixture
+def edge(shared_edge: SharedEdge, provider: FakeProvider) -> Edge:
+    return shared_edge(config(provider, max_user_budget=0.0005), vars={"BUDGET_PATIENCE": "0.25"})
 
 
 @pytest.fixture
@@ -81,8 +81,7 @@ def test_a_keys_budget_is_enforced(money: Money, plain: FakeProvider):
     assert money.info(key)["spend"] == pytest.approx(2 * COST, abs=1e-12)
 
 
-def test_a_users_budget_is_shared_by_its_keys(start_edge: StartEdge, plain: FakeProvider):
-    money = Money(start_edge(config(plain, max_user_budget=0.0005)))
+def test_a_users_budget_is_shared_by_its_keys(money: Money, plain: FakeProvider):
     ada, also_ada, bob = money.key(user_id="ada"), money.key(user_id="ada"), money.key(user_id="bob")
     big = {"max_tokens": 200}
     assert money.ask(ada, **big).status_code == 200
@@ -172,18 +171,17 @@ def test_a_budget_for_one_request_at_a_time(money: Money, plain: FakeProvider):
 
 @pytest.mark.timeout(240)
 async def test_of_a_thousand_at_once_with_settlement_delayed_exactly_as_many_as_fit_are_admitted(
-    start_edge: StartEdge, provider: FakeProvider
+    edge: Edge, provider: FakeProvider
 ):
     """Admitted requests are answered only when all others have been refused. Some are streams, and some clients
     disconnect.
     """
     provider.reset()
     provider.always(Behaviour(usage=USAGE))
-    edge = await asyncio.to_thread(lambda: start_edge(config(provider), vars={"BUDGET_PATIENCE": "0"}))
     money = Money(edge)
     reserved = await asyncio.to_thread(reservation, money)
     key = await asyncio.to_thread(lambda: money.key(max_budget=round(FIT * reserved + reserved / 2, 9)))
-    provider.always(Behaviour(usage=USAGE, delay=25.0, chunks=5))
+    provider.always(Behaviour(usage=USAGE, chunks=5))
     refused, enough = Counter[int](), asyncio.Event()
 
     async def ask(client: httpx.AsyncClient, index: int) -> int:
@@ -197,15 +195,17 @@ async def test_of_a_thousand_at_once_with_settlement_delayed_exactly_as_many_as_
 
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=edge.url, timeout=120, limits=limits) as client:
-        work = [asyncio.create_task(ask(client, index)) for index in range(REQUESTS)]
-        await asyncio.wait_for(enough.wait(), 100)
-        held = await asyncio.to_thread(money.info, key)
-        assert held["reserved"] == pytest.approx(FIT * reserved, abs=1e-12)
-        assert refused == {429: REQUESTS - FIT}
-        running = [task for task in work if not task.done()]
-        assert len(running) == FIT
-        for task in running[:50]:
-            task.cancel()
+        with provider.holding():
+            work = [asyncio.create_task(ask(client, index)) for index in range(REQUESTS)]
+            await asyncio.wait_for(enough.wait(), 100)
+            held = await asyncio.to_thread(money.info, key)
+            assert held["reserved"] == pytest.approx(FIT * reserved, abs=1e-12)
+            assert refused == {429: REQUESTS - FIT}
+            running = [task for task in work if not task.done()]
+            assert len(running) == FIT
+            for task in running[:50]:
+                task.cancel()
+            await asyncio.wait(running[:50])
         answers = await asyncio.gather(*running[50:])
         assert Counter(answers) == {200: 50}
         await asyncio.gather(*work, return_exceptions=True)
@@ -253,8 +253,7 @@ async def test_a_thousand_at_once_never_exceed_the_budget(edge: Edge, provider: 
     assert found["reserved"] == 0
 
 
-def test_the_ledger_survives_workerd(start_edge: StartEdge, plain: FakeProvider):
-    edge = start_edge(config(plain))
+def test_the_ledger_survives_workerd(edge: Edge, plain: FakeProvider):
     money = Money(edge)
     key, other = money.key(max_budget=1, key_alias="survivor"), money.key()
     assert money.ask(key).status_code == 200
@@ -293,7 +292,7 @@ def test_without_a_ledger_no_request_is_forwarded(start_edge: StartEdge, plain: 
 
 
 class _Hook:
-    """A webhook that fails the first delivery."""
+    """A webhook that fails the first delivery of each message."""
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
@@ -302,8 +301,9 @@ class _Hook:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                hook.calls.append(json.loads(body))
-                self.send_response(500 if len(hook.calls) == 1 else 204)
+                call = json.loads(body)
+                self.send_response(204 if call in hook.calls else 500)
+                hook.calls.append(call)
                 self.end_headers()
 
             def log_message(self, format: str, *args: Any) -> None:
@@ -318,52 +318,54 @@ class _Hook:
         self.server.server_close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def hook() -> Iterator[_Hook]:
     hook = _Hook()
     yield hook
     hook.close()
 
 
-def test_a_webhook_is_notified_once_and_retried_after_a_failure(
-    start_edge: StartEdge, plain: FakeProvider, hook: _Hook
-):
-    edge = start_edge(config(plain), vars={"ALERT_WEBHOOK_URL": hook.url})
-    money = Money(edge)
+@pytest.fixture(scope="module")
+def alerting(start_module_edge: StartEdge, provider: FakeProvider, hook: _Hook) -> Edge:
+    wanted = {**config(provider), "general_settings": {"alerting": ["slack"]}}
+    return start_module_edge(wanted, vars={"ALERT_WEBHOOK_URL": hook.url, "SLACK_WEBHOOK_URL": hook.url})
+
+
+def test_a_webhook_is_notified_once_and_retried_after_a_failure(alerting: Edge, plain: FakeProvider, hook: _Hook):
+    money = Money(alerting)
     key = money.key(key_alias="alerted", soft_budget=COST / 2, max_budget=1)
     for _ in range(3):
         assert money.ask(key).status_code == 200
     money.settled(key, 3)
-    wait_for(lambda: hook.calls, lambda calls: len(calls) == 2, 20)
-    assert hook.calls[0] == hook.calls[1]
-    assert (hook.calls[0]["kind"], hook.calls[0]["name"]) == ("soft_budget", "key alerted")
-    assert hook.calls[0]["budget"] == pytest.approx(COST / 2, abs=1e-9)
-    assert "s3cret" not in edge.log()
+    calls = wait_for(
+        lambda: [call for call in hook.calls if call.get("kind") == "soft_budget"], lambda found: len(found) == 2, 20
+    )
+    assert calls[0] == calls[1]
+    assert calls[0]["name"] == "key alerted"
+    assert calls[0]["budget"] == pytest.approx(COST / 2, abs=1e-9)
+    assert "s3cret" not in alerting.log()
 
 
-def test_slack_is_told_of_a_refused_key_once(start_edge: StartEdge, plain: FakeProvider, hook: _Hook):
-    wanted = {**config(plain), "general_settings": {"alerting": ["slack"]}}
-    edge = start_edge(wanted, vars={"SLACK_WEBHOOK_URL": hook.url})
-    money = Money(edge)
+def test_slack_is_told_of_a_refused_key_once(alerting: Edge, plain: FakeProvider, hook: _Hook):
+    money = Money(alerting)
     plain.queue(failing(401), failing(403))
     assert [money.ask().status_code == 200 for _ in range(3)] == [False, False, True]
-    wait_for(lambda: hook.calls, lambda calls: len(calls) == 2, 20)
-    assert hook.calls[0] == hook.calls[1], "the first delivery failed"
-    assert "The provider refuses our key: deployment" in hook.calls[0]["text"]
-    assert "s3cret" not in edge.log()
+    refused = "The provider refuses our key: deployment"
+    calls = wait_for(
+        lambda: [call for call in hook.calls if refused in call.get("text", "")], lambda found: len(found) == 2, 20
+    )
+    assert calls[0] == calls[1], "the first delivery failed"
+    assert "s3cret" not in alerting.log()
 
 
 @pytest.mark.timeout(300)
-async def test_budgets_at_every_level_hold_at_once(start_edge: StartEdge, provider: FakeProvider) -> None:
+async def test_budgets_at_every_level_hold_at_once(start_edge: StartEdge, money: Money, provider: FakeProvider) -> None:
     """A thousand requests with five keys of two teams, with three tags."""
     provider.reset()
     provider.always(Behaviour(usage=USAGE))
-    nobody_waits = {"BUDGET_PATIENCE": "0"}
-    probe = Money(await asyncio.to_thread(lambda: start_edge(config(provider), vars=nobody_waits)))
-    reserved = round(await asyncio.to_thread(reservation, probe) * 1e9)
-    probe.edge.stop()
+    reserved = round(await asyncio.to_thread(reservation, money) * 1e9)
     settings = {"max_budget": levels.FITS["global"] * reserved / 1e9}
     limited = {**config(provider), "litellm_settings": settings}
-    edge = await asyncio.to_thread(lambda: start_edge(limited, vars=nobody_waits))
+    edge = await asyncio.to_thread(lambda: start_edge(limited, vars={"BUDGET_PATIENCE": "0"}))
     cost = round((USAGE[0] * IN + USAGE[1] * OUT) * 1e9)
     await levels.check(Money(edge), [edge.url], provider, reserved, cost, REQUESTS)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.edge.conftest import Edge, StartEdge
+from tests.edge.conftest import Edge, SharedEdge
 from tests.edge.money import Money
 from tests.fakes.behaviour import Behaviour
 from tests.fakes.server import FakeProvider
@@ -21,11 +21,17 @@ WORKER = Path(__file__).parents[2] / "worker"
 COST = 0.00002
 
 
-@pytest.fixture
-def provider() -> Iterator[FakeProvider]:
+@pytest.fixture(scope="module")
+def module_provider() -> Iterator[FakeProvider]:
     with FakeProvider() as one:
-        one.always(Behaviour(usage=(10, 5)))
         yield one
+
+
+@pytest.fixture
+def provider(module_provider: FakeProvider) -> FakeProvider:
+    module_provider.reset()
+    module_provider.always(Behaviour(usage=(10, 5)))
+    return module_provider
 
 
 @pytest.fixture
@@ -61,11 +67,12 @@ def once(money: Money, key: str, lines: int = 1) -> None:
     assert [(line["state"], line["status"]) for line in found] == [("settled", 200)] * lines
     assert money.info(key)["spend"] == pytest.approx(lines * COST)
     spend = money.spend()
-    assert (spend["spend"], spend["reserved"]) == (pytest.approx(lines * COST), 0)
+    everything = sum(line["spend"] for line in money.logs())
+    assert (spend["spend"], spend["reserved"]) == (pytest.approx(everything), 0)
 
 
-def test_the_object_dies_before_storing_the_report(start_edge: StartEdge, config: dict[str, Any]) -> None:
-    money = Money(start_edge(config, replaced=NEVER_WRITTEN))
+def test_the_object_dies_before_storing_the_report(shared_edge: SharedEdge, config: dict[str, Any]) -> None:
+    money = Money(shared_edge(config, replaced=NEVER_WRITTEN))
     key = money.key(max_budget=1)
     assert money.ask(key).status_code == 200
     money.edge.kill_worker()
@@ -73,8 +80,8 @@ def test_the_object_dies_before_storing_the_report(start_edge: StartEdge, config
     once(money, key)
 
 
-def test_the_container_dies_before_the_report_is_acknowledged(start_edge: StartEdge, config: dict[str, Any]) -> None:
-    money = Money(start_edge(config, replaced=NEVER_WRITTEN))
+def test_the_container_dies_before_the_report_is_acknowledged(shared_edge: SharedEdge, config: dict[str, Any]) -> None:
+    money = Money(shared_edge(config, replaced=NEVER_WRITTEN))
     key = money.key(max_budget=1)
     assert money.ask(key).status_code == 200
     money.edge.kill_container()
@@ -85,9 +92,9 @@ def test_the_container_dies_before_the_report_is_acknowledged(start_edge: StartE
 
 @pytest.mark.parametrize("fault", [CANNOT_BE_WRITTEN, HAS_NO_MEANING], ids=["cannot be written", "has no meaning"])
 def test_a_report_that_the_object_cannot_read_is_fetched_from_the_journal(
-    start_edge: StartEdge, config: dict[str, Any], fault: Mapping[str, str]
+    shared_edge: SharedEdge, config: dict[str, Any], fault: Mapping[str, str]
 ) -> None:
-    money = Money(start_edge(config, replaced=fault))
+    money = Money(shared_edge(config, replaced=fault))
     key = money.key(max_budget=1)
     with ThreadPoolExecutor(4) as pool:
         answers = [*pool.map(lambda _: money.ask(key), range(12))]
@@ -98,9 +105,9 @@ def test_a_report_that_the_object_cannot_read_is_fetched_from_the_journal(
 
 @pytest.mark.parametrize("resets", [True, False], ids=["resets", "closes"])
 def test_a_client_that_disconnects_before_a_plain_answer_pays_once(
-    start_edge: StartEdge, config: dict[str, Any], provider: FakeProvider, resets: bool
+    shared_edge: SharedEdge, config: dict[str, Any], provider: FakeProvider, resets: bool
 ) -> None:
-    money = Money(start_edge(config))
+    money = Money(shared_edge(config))
     key = money.key(max_budget=1)
     assert money.ask(key).status_code == 200
     provider.always(Behaviour(usage=(10, 5), delay=1.5))
@@ -113,7 +120,7 @@ def test_a_client_that_disconnects_before_a_plain_answer_pays_once(
     ]
     spend = wait_for(money.spend, lambda found: found["running_requests"] == 0)
     assert spend["reserved"] == 0
-    assert spend["spend"] == pytest.approx(sum(line["spend"] for line in lines))
+    assert spend["spend"] == pytest.approx(sum(line["spend"] for line in money.logs()))
 
 
 def leaves(edge: Edge, key: str, resets: bool) -> None:

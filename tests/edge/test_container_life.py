@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from .conftest import MASTER_KEY, Edge, StartEdge, wait_for
+from .conftest import MASTER_KEY, Edge, SharedEdge, StartEdge, wait_for
 from .stand_in import Events, image
 
 CHAT = "/v1/chat/completions"
@@ -34,6 +34,14 @@ def post(edge: Edge, body: dict | None = None, timeout: float = 30) -> httpx.Res
     return httpx.post(edge.url + CHAT, json=body or ECHO, headers=BEARER, timeout=timeout)
 
 
+def serving(shared_edge: SharedEdge, events: Events) -> Edge:
+    """An edge with a container that has served a request."""
+    edge = shared_edge(image=image(events))
+    assert post(edge).status_code == 200
+    edge.new_log()
+    return edge
+
+
 def assert_unavailable(response: httpx.Response) -> None:
     """Checks for the API's 503 with a Retry-After."""
     assert response.status_code == 503
@@ -48,8 +56,8 @@ def container_state(edge: Edge) -> str:
     return httpx.get(edge.url + "/health").json()["container"]
 
 
-def test_fifty_first_requests_start_one_container(start_edge: StartEdge, events: Events):
-    edge = start_edge(image=image(events, "slow"))
+def test_fifty_first_requests_start_one_container(shared_edge: SharedEdge, events: Events):
+    edge = shared_edge(image=image(events, "slow"))
     assert container_state(edge) == "sleeping"
     with ThreadPoolExecutor(50) as pool:
         responses = list(pool.map(lambda _: post(edge), range(50)))
@@ -59,8 +67,8 @@ def test_fifty_first_requests_start_one_container(start_edge: StartEdge, events:
     assert container_state(edge) == "running"
 
 
-def test_a_client_that_disconnects_during_the_start_does_not_affect_the_others(start_edge: StartEdge, events: Events):
-    edge = start_edge(image=image(events, "slow"))
+def test_a_client_that_disconnects_during_the_start_does_not_affect_the_others(shared_edge: SharedEdge, events: Events):
+    edge = shared_edge(image=image(events, "slow"))
     with ThreadPoolExecutor(5) as pool:
         first = pool.submit(post, edge, timeout=1)
         events.wait("start", lambda _: True)
@@ -71,9 +79,8 @@ def test_a_client_that_disconnects_during_the_start_does_not_affect_the_others(s
     assert len(events.of("start")) == 1
 
 
-def test_a_killed_container_is_replaced(start_edge: StartEdge, events: Events):
-    edge = start_edge(image=image(events))
-    assert post(edge).status_code == 200
+def test_a_killed_container_is_replaced(shared_edge: SharedEdge, events: Events):
+    edge = serving(shared_edge, events)
     for _ in range(3):
         edge.kill_container()
         response = post(edge)  # served by a new container, or told to retry
@@ -84,9 +91,8 @@ def test_a_killed_container_is_replaced(start_edge: StartEdge, events: Events):
     assert len({start["environment"]["INTERNAL_TOKEN"] for start in events.of("start")}) == 4
 
 
-def test_a_request_whose_container_dies_is_not_sent_again(start_edge: StartEdge, events: Events):
-    edge = start_edge(image=image(events))
-    assert post(edge).status_code == 200
+def test_a_request_whose_container_dies_is_not_sent_again(shared_edge: SharedEdge, events: Events):
+    edge = serving(shared_edge, events)
     assert_unavailable(post(edge, {"model": "die"}))
     assert len(events.of("request")) == 2
     assert post(edge).status_code == 200
@@ -112,10 +118,9 @@ def half_an_upload(edge: Edge) -> socket.socket:
 
 @pytest.mark.parametrize("leave", [close, reset])
 def test_a_client_that_aborts_an_upload_does_not_mark_the_container_as_lost(
-    start_edge: StartEdge, events: Events, leave: Callable[[socket.socket], None]
+    shared_edge: SharedEdge, events: Events, leave: Callable[[socket.socket], None]
 ):
-    edge = start_edge(image=image(events))
-    assert post(edge).status_code == 200
+    edge = serving(shared_edge, events)
     client = half_an_upload(edge)
     events.wait("park", lambda _: True)
     leave(client)
@@ -126,9 +131,8 @@ def test_a_client_that_aborts_an_upload_does_not_mark_the_container_as_lost(
     assert len(events.of("start")) == 1
 
 
-def test_a_container_that_dies_during_an_upload_is_lost(start_edge: StartEdge, events: Events):
-    edge = start_edge(image=image(events))
-    assert post(edge).status_code == 200
+def test_a_container_that_dies_during_an_upload_is_lost(shared_edge: SharedEdge, events: Events):
+    edge = serving(shared_edge, events)
     with contextlib.closing(half_an_upload(edge)):
         events.wait("park", lambda _: True)
         edge.kill_container()
@@ -139,8 +143,8 @@ def test_a_container_that_dies_during_an_upload_is_lost(start_edge: StartEdge, e
 
 
 @pytest.mark.parametrize("how", ["it exits", "kill -9"])
-def test_a_stream_ends_with_its_container_and_the_next_one_is_served(start_edge: StartEdge, events: Events, how: str):
-    edge = start_edge(image=image(events))
+def test_a_stream_ends_with_its_container_and_the_next_one_is_served(shared_edge: SharedEdge, events: Events, how: str):
+    edge = shared_edge(image=image(events))
     body = {"model": "break" if how == "it exits" else "endless"}
     with httpx.stream("POST", edge.url + CHAT, json=body, headers=BEARER, timeout=30) as answer:
         assert answer.status_code == 200
@@ -206,8 +210,8 @@ def test_without_an_engine_requests_get_503(edge_without_engine: Edge):
         ("unready", "readiness answered 503"),
     ],
 )
-def test_a_failed_start_is_retried_after_a_pause(start_edge: StartEdge, events: Events, mode: str, reason: str):
-    edge = start_edge(image=image(events, mode), vars={"CONTAINER_START_TIMEOUT": f"{START_TIMEOUT}s"})
+def test_a_failed_start_is_retried_after_a_pause(shared_edge: SharedEdge, events: Events, mode: str, reason: str):
+    edge = shared_edge(image=image(events, mode), vars={"CONTAINER_START_TIMEOUT": f"{START_TIMEOUT}s"})
     if mode == "missing":
         edge.set_image(None)
     began = time.monotonic()
@@ -229,10 +233,9 @@ def test_a_failed_start_is_retried_after_a_pause(start_edge: StartEdge, events: 
     assert container_state(edge) == "running"
 
 
-def test_a_restarted_object_finds_its_container(start_edge: StartEdge, events: Events):
+def test_a_restarted_object_finds_its_container(shared_edge: SharedEdge, events: Events):
     """workerd is killed, so it cannot stop its container. The next workerd must find it and start none."""
-    edge = start_edge(image=image(events))
-    assert post(edge).status_code == 200
+    edge = serving(shared_edge, events)
     workerd = edge.offline.workerd
     assert workerd is not None
     assert workerd.pid is not None
@@ -244,9 +247,8 @@ def test_a_restarted_object_finds_its_container(start_edge: StartEdge, events: E
     edge.wait_for_log("container_found_running")
 
 
-def test_a_restarted_worker_starts_a_new_container(start_edge: StartEdge, events: Events):
-    edge = start_edge(image=image(events))
-    assert post(edge).status_code == 200
+def test_a_restarted_worker_starts_a_new_container(shared_edge: SharedEdge, events: Events):
+    edge = serving(shared_edge, events)
     edge.restart_worker()  # which stops its containers
     assert container_state(edge) == "sleeping"
     assert post(edge).status_code == 200
@@ -290,8 +292,8 @@ def test_without_requests_the_container_is_not_polled_and_no_alarm_fires(
     assert all(seconds > 30 for seconds in edge.alarms())
 
 
-def test_each_key_has_its_instance(start_edge: StartEdge, events: Events):
-    edge = start_edge(image=image(events), vars={"CONTAINER_INSTANCES": "2"})
+def test_each_key_has_its_instance(shared_edge: SharedEdge, events: Events):
+    edge = shared_edge(image=image(events), vars={"CONTAINER_INSTANCES": "2"})
     keys = [edge.client.post("/key/generate", json={}).json()["key"] for _ in range(8)]
     with httpx.Client(base_url=edge.url, timeout=30) as client:
         for key in keys * 2:
@@ -301,8 +303,8 @@ def test_each_key_has_its_instance(start_edge: StartEdge, events: Events):
     assert len(set(served)) == 2, "eight keys fell on both of them (one seed of 128 would not)"
 
 
-def test_a_request_already_sent_is_not_sent_to_another_instance(start_edge: StartEdge, events: Events):
-    edge = start_edge(image=image(events), vars={"CONTAINER_INSTANCES": "2"})
+def test_a_request_already_sent_is_not_sent_to_another_instance(shared_edge: SharedEdge, events: Events):
+    edge = shared_edge(image=image(events), vars={"CONTAINER_INSTANCES": "2"})
     assert_unavailable(post(edge, {"model": "die"}))
     assert len(events.of("request")) == len(events.of("start")) == 1
 
