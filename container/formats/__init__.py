@@ -17,7 +17,7 @@ from .client_apis.over_chat import OverChat
 from .gemini import Gemini
 from .openai import ChatOrResponses, OpenAI, ThroughEngine
 from .shared.fit import Fitted
-from .shared.format import Format, Malformed, Sent, Unreachable, Unsupported
+from .shared.wire import Format, Malformed, Sent, Unreachable, Unsupported
 from .vertex import Vertex, is_claude
 
 

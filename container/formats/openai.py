@@ -15,12 +15,11 @@ from ..request import engine_body
 from ..request.completion import Completion, Conversation
 from ..routing.health import Outcome
 from .responses import Note, Responses
-from .shared import failure, fit, prepare
-from .shared.answer import Events, Plain, plain
+from .shared import failure, fit, wire
 from .shared.capabilities import EITHER, MAX_TOKENS, Capabilities, Served, capabilities, refuses_tools
 from .shared.chat_stream import EventStream
-from .shared.format import Format, Sent, Unsupported
 from .shared.refusals import refuses_name
+from .shared.wire import Events, Format, Plain, Sent, Unsupported, plain
 
 # Fields that are never dropped, because the request would mean something else.
 _ESSENTIAL = {"model", "messages", "prompt", "input", "stream"}
@@ -52,22 +51,22 @@ class OpenAI:
 
     def __init__(self, *, drop_params: bool) -> None:
         self._drop_params = drop_params
-        self._addresses = prepare.Addresses()
+        self._addresses = wire.Addresses()
         # by deployment and model, for those that refuse the usual name
         self._limit_names: dict[tuple[str, str], str] = {}
         self._rejects_usage: set[str] = set()  # the ids of deployments that refused stream_options
 
-    async def address(self, d: Deployment, patience: float) -> prepare.Address:
+    async def address(self, d: Deployment, patience: float) -> wire.Address:
         return self._addresses.of(d)
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
-        return prepare.url(d, base, model, endpoint)
+        return wire.url(d, base, model, endpoint)
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
         limit = MAX_TOKENS
         if request.endpoint == "chat_completions":
             learnt = self._limit_names.get((d.id, model)) if self._limit_names else None
-            limit = learnt or prepare.limit_name(capabilities(d, model), request.body)
+            limit = learnt or wire.limit_name(capabilities(d, model), request.body)
         return self._sent(d, model, request, _Note(False, _NONE, limit))
 
     def again(self, d: Deployment, model: str, request: Completion, sent: Sent, refusal: Outcome) -> Sent | None:
@@ -97,7 +96,7 @@ class OpenAI:
     def _sent(self, d: Deployment, model: str, request: Completion, note: _Note) -> Sent:
         asks = request.stream and not request.client_wants_usage and d.asks_usage and d.id not in self._rejects_usage
         out = note.left_out | self._withheld if note.left_out else self._withheld
-        body = prepare.body(
+        body = wire.body(
             d,
             model,
             self._shown(request),
@@ -154,17 +153,17 @@ class OpenAI:
 class ThroughEngine(OpenAI):
     """LiteLLM's proxy on the loopback interface: OpenAI's format, with the deployment id as the model."""
 
-    _withheld = prepare.AUTHORITY
+    _withheld = wire.AUTHORITY
 
     def __init__(self, engine: Engine, *, drop_params: bool) -> None:
         super().__init__(drop_params=drop_params)
         self._engine = engine
 
-    async def address(self, d: Deployment, patience: float) -> prepare.Address:
+    async def address(self, d: Deployment, patience: float) -> wire.Address:
         return await self._engine.ready(patience)
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
-        return base + prepare.PATHS[endpoint]
+        return base + wire.PATHS[endpoint]
 
     def _shown(self, request: Completion) -> Mapping[str, Any]:
         """Raises Unsupported."""
@@ -176,7 +175,7 @@ class ThroughEngine(OpenAI):
         """Does nothing, because LiteLLM adapts the fields."""
 
     def _model(self, d: Deployment, model: str) -> str:
-        return prepare.engine_model(d, model)
+        return wire.engine_model(d, model)
 
 
 def shown_to_engine(request: Completion, *, drop_params: bool) -> Mapping[str, Any]:

@@ -32,10 +32,9 @@ from .anthropic.models import Traits
 from .anthropic.models import traits as anthropic_traits
 from .gemini import FETCHES, Gemini, method
 from .gemini.request import traits
-from .shared import prepare
-from .shared.answer import Events, Plain
+from .shared import wire
 from .shared.failure import shown
-from .shared.format import Sent, Unreachable, Unsupported
+from .shared.wire import Events, Plain, Sent, Unreachable, Unsupported
 
 # The location for models before Gemini 3. Later models and Claude use `global`, where earlier models are mostly
 # missing.
@@ -45,7 +44,7 @@ _TUNED = re.compile(r"(?:gemini/)?(\d+)$")
 
 
 class Vertex(Gemini):
-    """A `Format` (container/formats/shared/format.py). For Claude, `Sent.note` contains the Anthropic request."""
+    """A `Format` (container/formats/shared/wire.py). For Claude, `Sent.note` contains the Anthropic request."""
 
     vertex = True
 
@@ -54,7 +53,7 @@ class Vertex(Gemini):
         self._tokens = Tokens()
         self._projects: dict[str, str] = {}  # by deployment id
 
-    async def address(self, d: Deployment, patience: float) -> prepare.Address:
+    async def address(self, d: Deployment, patience: float) -> wire.Address:
         assert d.vertex is not None, "a deployment of Vertex AI has its settings"
         project, opened = d.vertex.project, {}
         if d.vertex.credentials:
@@ -65,7 +64,7 @@ class Vertex(Gemini):
             message = "No Vertex AI project is configured: set vertex_project."
             raise Unreachable(Outcome("authentication", 0, message))
         self._projects[d.id] = project
-        return prepare.Address(d.base, {**prepare.JSON, **opened, **d.extra_headers})
+        return wire.Address(d.base, {**wire.JSON, **opened, **d.extra_headers})
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
         assert d.vertex is not None, "a deployment of Vertex AI has its settings"

@@ -27,11 +27,22 @@ from ..engine import Engine, EngineUnavailable
 from ..formats import Formats
 from ..formats.client_apis import gemini, messages, over_chat, responses
 from ..formats.shared import mock
-from ..formats.shared.answer import Answer, Events, Stream, StreamBroken, as_events, is_stream, json_object
 from ..formats.shared.events import MAX_EVENT_BYTES, OversizedEvent
 from ..formats.shared.failure import words
-from ..formats.shared.format import Format, Sent, Unreachable, Unsupported
 from ..formats.shared.mend import failure_in
+from ..formats.shared.wire import (
+    Answer,
+    Events,
+    Format,
+    Sent,
+    Stream,
+    StreamBroken,
+    Unreachable,
+    Unsupported,
+    as_events,
+    is_stream,
+    json_object,
+)
 from ..http_client.client import Client
 from ..http_client.proxies import Proxies
 from ..http_client.request import BadBody, CannotConnect, ConnectTimeout, HttpError, ProxyFailed, Silent

@@ -17,8 +17,8 @@ from ..accounting.accounting import check_models
 from ..accounting.edge import Accounts
 from ..accounting.reservation import UNACCOUNTED, AnyReservation, reasoning_fields
 from ..config.deployment import lower_limits
-from ..formats.shared import prepare
-from ..formats.shared.answer import Answer, Plain
+from ..formats.shared import wire
+from ..formats.shared.wire import Answer, Plain
 from ..observability import metrics
 from ..request.client_apis import parse_generate_content, parse_messages, parse_responses
 from ..request.completion import Completion, parse
@@ -211,7 +211,7 @@ class Completions:
             if isinstance(answer, Outcome):
                 outcome = self._judged(answer, step, request)
                 d = step.target.deployment
-                outcome = prepare.excused(outcome, d, step.target.model, request.endpoint)
+                outcome = wire.excused(outcome, d, step.target.model, request.endpoint)
                 if not outcome.client_timeout:
                     relay.reservation.failed(unread=outcome.unread)
             elif isinstance(answer, Plain):

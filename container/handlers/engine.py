@@ -17,7 +17,7 @@ from ..accounting.edge import Accounts
 from ..accounting.reservation import AnyReservation, Transcript, UsageEvents, reasoning_fields
 from ..config.deployment import Deployment, split_route
 from ..engine import Engine, EngineUnavailable
-from ..formats.shared import failure, prepare, refusals
+from ..formats.shared import failure, refusals, wire
 from ..http_client.client import Client
 from ..http_client.proxies import Proxies
 from ..http_client.request import HttpError, ProxyFailed
@@ -140,7 +140,7 @@ class EngineEndpoints:
                 if response.status != 200:
                     refused = failure.from_response(response.status, response.headers, await read_error(response))
                     outcome = audio_outcome(refused) if endpoint.name in AUDIO else refused
-                    outcome = prepare.excused(outcome, d, model, endpoint.name)
+                    outcome = wire.excused(outcome, d, model, endpoint.name)
                     return outcome
                 loop = asyncio.get_running_loop()
                 await _pass_on(
@@ -180,12 +180,12 @@ class EngineEndpoints:
     ) -> Response:
         """Return the response with its body unread. `limit`: seconds that the engine may take to start."""
         if called_directly(d, endpoint.name):
-            where = prepare.address(d)
-            url = prepare.url(d, where.base, model, endpoint.name)
+            where = wire.address(d)
+            url = wire.url(d, where.base, model, endpoint.name)
             raw = body.for_model(split_route(d.provider, model)[1])
         else:
             where = await self._engine.ready(limit)
-            url, raw = where.base + endpoint.path, body.for_model(prepare.engine_model(d, model))
+            url, raw = where.base + endpoint.path, body.for_model(wire.engine_model(d, model))
         return await self._client.post(url, raw, {**where.headers, "content-type": body.content_type})
 
 
@@ -200,7 +200,7 @@ async def _pass_on(
     """Relay a response to the client. `patience` is called for each chunk and extends the timeout."""
     d, ours = step.target.deployment, body.model.encode()
     # A wildcard's model name starts with the deployment id, so it is replaced first.
-    theirs = dict.fromkeys(name.encode() for name in (prepare.engine_model(d, step.target.model), d.id))
+    theirs = dict.fromkeys(name.encode() for name in (wire.engine_model(d, step.target.model), d.id))
     headers = answer_headers(context, step)
     content_type = response.headers.get("content-type", "application/octet-stream")
     if content_type.lower().startswith("application/json"):

@@ -13,8 +13,8 @@ from worker.core.values.money import NANO
 
 from ..accounting.reservation import AnyReservation, Transcript
 from ..formats import responses
-from ..formats.shared.answer import Plain, Stream, StreamBroken
 from ..formats.shared.events import data_of, split
+from ..formats.shared.wire import Plain, Stream, StreamBroken
 from ..routing.health import Outcome
 from ..routing.router import Try
 from ..server.context import RequestContext

@@ -29,8 +29,8 @@ from ..accounting.reservation import AnyReservation
 from ..config.deployment import Deployment, tokenizer
 from ..config.document import REFERENCE
 from ..formats.client_apis.responses import STORING
-from ..formats.shared.answer import Answer, Plain, Stream
 from ..formats.shared.events import payload, split
+from ..formats.shared.wire import Answer, Plain, Stream
 from ..observability import log
 from ..request.client_apis import RESPONSES
 from ..request.completion import Completion

@@ -13,8 +13,8 @@ from worker.core.api.errors import invalid_request
 from worker.core.pricing.usage import usage
 
 from ..config.deployment import Deployment
-from ..formats.shared import failure, prepare
-from ..formats.shared.answer import json_object
+from ..formats.shared import failure, wire
+from ..formats.shared.wire import json_object
 from ..http_client.client import Client
 from ..http_client.proxies import Proxies
 from ..http_client.request import HttpError
@@ -45,8 +45,8 @@ class StoredAtProvider:
         self, d: Deployment, method: str, id: str, tail: str, query: dict[str, str]
     ) -> dict[str, Any] | Outcome:
         """Return the provider's JSON object, or the failure. `tail`: the rest of the path after the id."""
-        where = prepare.address(d)
-        base, _, own = prepare.url(d, where.base, d.model, "responses").partition("?")
+        where = wire.address(d)
+        base, _, own = wire.url(d, where.base, d.model, "responses").partition("?")
         parameters = "&".join(part for part in (own, urlencode(query)) if part)
         url = f"{base}/{quote(id, safe='')}{tail}" + (f"?{parameters}" if parameters else "")
         limit = d.timeout or self._timeout

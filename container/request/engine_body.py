@@ -117,7 +117,7 @@ _LIMITED = ("chat_completions", "completions")
 def foreign_fields(endpoint: str, names: Iterable[str]) -> list[str]:
     """Return the fields to withhold from the engine.
 
-    A chat's output limit is passed on under one name, whichever it had: see `container.formats.shared.prepare.merge`.
+    A chat's output limit is passed on under one name, whichever it had: see `container.formats.shared.wire.merge`.
     """
     known = FIELDS[endpoint] | OUTPUT_LIMITS if endpoint in _LIMITED else FIELDS[endpoint]
     return [name for name in names if name not in known]

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from container.formats import vertex
-from container.formats.shared.format import Unreachable
+from container.formats.shared.wire import Unreachable
 from container.formats.vertex import Tokens
 from tests.fakes.environment import service_account
 from tests.fakes.server import FakeProvider, refusing_port

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from container.config.deployment import Deployment
 from container.formats.client_apis.gemini.request import chat
-from container.formats.shared.format import Unsupported
+from container.formats.shared.wire import Unsupported
 from container.request.client_apis import parse_generate_content
 from worker.core.api.errors import ApiError
 from worker.core.pricing import prices, quote

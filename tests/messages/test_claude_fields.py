@@ -14,7 +14,7 @@ from anthropic.types.beta import message_create_params as beta_params
 from container.config.deployment import Deployment
 from container.formats.client_apis.messages import BETAS, ToClaude, ToVertexClaude
 from container.formats.client_apis.messages.request import ANTHROPIC, VERTEX
-from container.formats.shared.format import Unsupported
+from container.formats.shared.wire import Unsupported
 from container.formats.vertex import Vertex
 from container.request.client_apis import parse_messages
 

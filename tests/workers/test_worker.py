@@ -13,9 +13,9 @@ from container.stores import SqliteStore
 from container.workers.hub import Hub
 from container.workers.link import Link, connect, from_a_worker, from_the_hub
 from container.workers.worker import RemoteLedger
-from worker.core.api.headers import new_id
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.admit import AdmissionRequest
+from worker.core.ledger.keys import new_id
 
 INSTANCE = "hub-1"
 

@@ -16,7 +16,7 @@ from core.api import auth, google, health
 from core.api.auth import AuthorizedRequest, FailedAuthLimiter, presented_key
 from core.api.endpoints import CALLS_A_MODEL, SIGN_IN, Endpoint, dialect_of, find, path_of
 from core.api.errors import ApiError, internal_error, invalid_request
-from core.api.headers import acceptable, cors, new_id, parse_origins
+from core.api.headers import acceptable, cors, new_request_id, parse_origins
 from core.api.health import listed, missing, models_on
 from core.ledger.keys import hash_secret, of_a_key
 from core.pricing.quote import Quoter
@@ -306,7 +306,7 @@ async def handle(request: Any) -> Any:
     """Handles a JS request and always returns a JS response."""
     began = time.monotonic()
     headers = headers_of(request)
-    client = Client(request, request.method, headers, new_id(), acceptable(headers.get(REQUEST_ID_HEADER)))
+    client = Client(request, request.method, headers, new_request_id(), acceptable(headers.get(REQUEST_ID_HEADER)))
     request_id = client.id
     always: Sequence[tuple[str, str]] = ()
     try:

@@ -6,11 +6,9 @@ from typing import Any
 from ...config.deployment import Deployment, lowest_limit
 from ...request.completion import Completion, encode
 from ...routing.health import Outcome
-from ..shared import failure, prepare
-from ..shared.answer import Plain
+from ..shared import failure, wire
 from ..shared.capabilities import capabilities
-from ..shared.format import Malformed, Sent
-from ..shared.prepare import Address, Addresses
+from ..shared.wire import Address, Addresses, Malformed, Plain, Sent
 from .answer import ChunkStream, plain
 from .models import Traits, traits
 from .request import Translated, translate
@@ -62,7 +60,7 @@ def asking(d: Deployment, model: str, can: Traits, request: Completion, *, drop_
     elsewhere.
     """
     takes = capabilities(d, model)
-    fields = prepare.merge(d, takes, request.body, request)
+    fields = wire.merge(d, takes, request.body, request)
     # Reasoning has to fit into the limit, unless the client chose both.
     preset = "thinking" in d.presets and "thinking" not in request.body
     ours = preset or fields.get("max_tokens") != lowest_limit(request.body)
@@ -76,7 +74,7 @@ def asking(d: Deployment, model: str, can: Traits, request: Completion, *, drop_
 
 
 def address(d: Deployment) -> Address:
-    headers = {**prepare.JSON, "anthropic-version": VERSION}
+    headers = {**wire.JSON, "anthropic-version": VERSION}
     if d.api_key:
         headers["x-api-key"] = d.api_key
     headers.update(d.extra_headers)

@@ -13,9 +13,9 @@ from worker.core.pricing.usage import count
 
 from ...routing.health import Outcome
 from ..shared import failure
-from ..shared.answer import UNEXPECTED, UNREADABLE, Plain, json_object
 from ..shared.events import DONE, TranslatedStream
 from ..shared.failure import says_error, words
+from ..shared.wire import UNEXPECTED, UNREADABLE, Plain, json_object
 from .request import JSON_TOOL, Translated
 
 _FINISH = {

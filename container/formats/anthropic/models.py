@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from ..shared.format import Malformed
+from ..shared.wire import Malformed
 
 DEFAULT_MAX_TOKENS = 4096
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from ..shared.fit import missed
-from ..shared.format import Malformed, Unsupported
+from ..shared.wire import Malformed, Unsupported
 from . import tools
 from .models import DEFAULT_MAX_TOKENS, Traits, capped, thinking
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..shared.format import Malformed, Unsupported
+from ..shared.wire import Malformed, Unsupported
 
 Schema = dict[str, Any]
 

@@ -9,10 +9,9 @@ from ...config.deployment import Deployment
 from ...request.completion import Completion
 from ...routing.health import Outcome
 from ..shared import mock
-from ..shared.answer import UNEXPECTED, UNREADABLE, Answer, Events, Plain, Stream
 from ..shared.chat_stream import EventStream
 from ..shared.events import Reader
-from ..shared.format import Format, Sent
+from ..shared.wire import UNEXPECTED, UNREADABLE, Answer, Events, Format, Plain, Sent, Stream
 
 CHAT = "chat_completions"
 

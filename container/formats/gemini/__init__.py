@@ -7,10 +7,9 @@ from urllib.parse import quote
 from ...config.deployment import Deployment
 from ...request.completion import Completion, encode
 from ...routing.health import Outcome
-from ..shared import prepare
-from ..shared.answer import Events, Plain
+from ..shared import wire
 from ..shared.capabilities import capabilities
-from ..shared.format import Malformed, Sent
+from ..shared.wire import Events, Malformed, Plain, Sent
 from .answer import GeminiEvents, from_response, plain
 from .request import body, traits
 
@@ -22,15 +21,15 @@ FETCHES = object()
 
 
 class Gemini:
-    """A `Format` (container/formats/shared/format.py)."""
+    """A `Format` (container/formats/shared/wire.py)."""
 
     vertex = False
 
     def __init__(self, *, drop_params: bool) -> None:
         self._drop_params = drop_params
-        self._addresses = prepare.Addresses(_address)
+        self._addresses = wire.Addresses(_address)
 
-    async def address(self, d: Deployment, patience: float) -> prepare.Address:
+    async def address(self, d: Deployment, patience: float) -> wire.Address:
         return self._addresses.of(d)
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
@@ -39,7 +38,7 @@ class Gemini:
         return f"{base}/models/{quote(model, safe='')}:{method(stream)}"
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
-        fields = prepare.merge(d, capabilities(d, model), request.body, request)
+        fields = wire.merge(d, capabilities(d, model), request.body, request)
         can = traits(model, vertex=self.vertex)
         try:
             said = body(fields, can, drop_params=self._drop_params)
@@ -70,7 +69,7 @@ def method(stream: bool) -> str:
     return "streamGenerateContent?alt=sse" if stream else "generateContent"
 
 
-def _address(d: Deployment) -> prepare.Address:
+def _address(d: Deployment) -> wire.Address:
     # The key goes into a header because URLs end up in logs.
     key = {"x-goog-api-key": d.api_key} if d.api_key else {}
-    return prepare.Address(d.base, {**prepare.JSON, **key, **d.extra_headers})
+    return wire.Address(d.base, {**wire.JSON, **key, **d.extra_headers})

@@ -18,10 +18,10 @@ from worker.core.pricing.usage import count, unsaid
 
 from ...routing.health import Outcome
 from ..shared import failure
-from ..shared.answer import UNEXPECTED, UNREADABLE, Plain, json_object
 from ..shared.events import DONE, Event, Reader
 from ..shared.failure import says_error, words
 from ..shared.refusals import says_of_key
+from ..shared.wire import UNEXPECTED, UNREADABLE, Plain, json_object
 from .request import SIGNATURE_MARK
 
 _RETRY = "google.rpc.RetryInfo"
@@ -364,7 +364,7 @@ class _Broken(Exception):
 
 
 class GeminiEvents:
-    """An `Events` (container/formats/shared/answer.py).
+    """An `Events` (container/formats/shared/wire.py).
 
     `wants_usage` means that the client requested a usage chunk. `created` is in seconds since the epoch. `fetches` is
     as in `usage`.

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import orjson
 
 from ..shared.fit import missed
-from ..shared.format import Unsupported
 from ..shared.tool_identifiers import SIGNATURE_MARK
+from ..shared.wire import Unsupported
 from .tools import choice, tools
 
 Part = dict[str, Any]

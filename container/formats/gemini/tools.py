@@ -11,7 +11,7 @@ https://ai.google.dev/api/caching#Tool
 from collections.abc import Mapping
 from typing import Any
 
-from ..shared.format import Unsupported
+from ..shared.wire import Unsupported
 
 # Keywords copied unchanged. `type`, `enum`, `format`, `items`, `properties`, `required` and `anyOf` are handled below.
 _KEPT = frozenset(

@@ -9,11 +9,9 @@ from ...config.deployment import Deployment, split_route
 from ...request.client_apis import ENCRYPTED_REASONING
 from ...request.completion import Completion, encode
 from ...routing.health import Outcome
-from ..shared import failure, fit, prepare
-from ..shared.answer import Plain
+from ..shared import failure, fit, wire
 from ..shared.capabilities import MAX_TOKENS, Served, capabilities, gives_reasoning, streams_responses
-from ..shared.format import Malformed, Sent, Unsupported
-from ..shared.prepare import Address
+from ..shared.wire import Address, Malformed, Plain, Sent, Unsupported
 from .answer import ChunkStream, plain
 from .request import translate
 
@@ -42,18 +40,18 @@ class Responses:
 
     def __init__(self, *, drop_params: bool) -> None:
         self._drop_params = drop_params
-        self._addresses = prepare.Addresses()
+        self._addresses = wire.Addresses()
         self._secretive: set[tuple[str, str]] = set()  # (deployment, model) pairs that do not return their reasoning
 
     async def address(self, d: Deployment, patience: float) -> Address:
         return self._addresses.of(d)
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
-        return prepare.url(d, base, model, _ENDPOINT)
+        return wire.url(d, base, model, _ENDPOINT)
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
         can = capabilities(d, model)
-        fields = prepare.merge(d, can, request.body, request)
+        fields = wire.merge(d, can, request.body, request)
         limit = fields.get(MAX_TOKENS)
         if limit is not None and request.limited and can.min_output <= limit < LEAST_OF_RESPONSES:
             # If the reservation had been made for the Responses API, it would cover its minimum.

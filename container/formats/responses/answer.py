@@ -15,8 +15,8 @@ from worker.core.pricing.usage import runs_of_items
 
 from ...routing.health import Outcome
 from ..shared import failure
-from ..shared.answer import UNEXPECTED, UNREADABLE, Plain, json_object
 from ..shared.events import DONE, TranslatedStream
+from ..shared.wire import UNEXPECTED, UNREADABLE, Plain, json_object
 
 CALLS = ("function_call", "custom_tool_call")
 _STATUSES = {"vector_store_timeout": 504, "rate_limit_exceeded": 429, "insufficient_quota": 429}

@@ -10,8 +10,8 @@ import orjson
 
 from ...request.client_apis import ENCRYPTED_REASONING
 from ..shared.fit import missed
-from ..shared.format import Malformed, Unsupported
 from ..shared.reasoning import nearest
+from ..shared.wire import Malformed, Unsupported
 
 Item = dict[str, Any]
 

@@ -162,7 +162,7 @@ def _object(event: bytes) -> Event | None:
 
 
 class TranslatedStream:
-    """Translates a provider's events one by one. Implements `Events` (answer.py).
+    """Translates a provider's events one by one. Implements `Events` (wire.py).
 
     `name` is the model's public name. `wants_usage` means that the client requested the usage chunk. `_head` and
     `_after` are the common beginning and end of all chunks.

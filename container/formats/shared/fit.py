@@ -12,10 +12,9 @@ from ...config.deployment import Deployment
 from ...request.completion import Completion, Conversation, look
 from ...routing.health import Outcome
 from . import reasoning
-from .answer import Events, Plain
 from .capabilities import VALIDATED, Capabilities, Texts, capabilities
-from .format import Format, Sent, Unsupported
 from .tool_identifiers import GOOGLES, USUAL, RestoredEvents, fitted_ids, fitted_names, fitting_name, names_given_back
+from .wire import Events, Format, Plain, Sent, Unsupported
 
 _CHAT = "chat_completions"
 _SIGNED = ("gemini", "vertex_ai")

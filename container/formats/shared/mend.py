@@ -146,7 +146,7 @@ _NONE = "{}"  # the arguments of a call without any
 _MOST_TRIES = 100
 
 
-def new_id() -> str:
+def new_call_id() -> str:
     return f"call_{uuid.uuid4().hex[:24]}"
 
 
@@ -175,7 +175,7 @@ def _mended(call: Entry, seen: set[str]) -> Entry:
     if not isinstance(function, dict):
         return call  # a custom tool
     id = call.get("id")
-    id = id if isinstance(id, str) and id and id not in seen else new_id()
+    id = id if isinstance(id, str) and id and id not in seen else new_call_id()
     seen.add(id)
     return {**call, "id": id, "type": call.get("type") or "function", "function": mend_function(function)}
 
@@ -349,7 +349,7 @@ class CallMender:
         begun = {
             **entry,
             "index": call.index,
-            "id": given if given and fresh else new_id(),
+            "id": given if given and fresh else new_call_id(),
             "type": "function",
             "function": {**function, "name": name, "arguments": text},
         }

@@ -13,9 +13,9 @@ import orjson
 from ...config.deployment import Deployment
 from ...request.completion import Completion
 from ...routing.health import Outcome
-from .answer import Answer, Plain, Stream
 from .chat_stream import EventStream
 from .events import DONE
+from .wire import Answer, Plain, Stream
 
 _DIMENSIONS = 1536
 # More than any provider supports.

@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from ...routing.health import Outcome
-from .answer import Events
+from .wire import Events
 
 SIGNATURE_MARK = "__thought__"
 # The characters assumed by `Conversation.longest_id`.

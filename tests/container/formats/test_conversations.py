@@ -9,9 +9,8 @@ import pytest
 from container.config.providers import DIRECT
 from container.engine import Engine
 from container.formats import Formats
-from container.formats.shared.answer import Plain
 from container.formats.shared.capabilities import capabilities
-from container.formats.shared.format import Malformed, Sent, Unsupported
+from container.formats.shared.wire import Malformed, Plain, Sent, Unsupported
 from container.request.client_apis import parse_messages
 from container.request.completion import Completion, parse
 

@@ -18,8 +18,7 @@ from container.formats.client_apis.responses import Passing
 from container.formats.gemini import Gemini
 from container.formats.openai import OpenAI
 from container.formats.responses import Responses
-from container.formats.shared.answer import Plain
-from container.formats.shared.format import Format
+from container.formats.shared.wire import Format, Plain
 from container.request.client_apis import parse_messages, parse_responses
 from container.request.completion import parse
 from container.routing.health import Outcome

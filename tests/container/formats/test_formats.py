@@ -7,7 +7,7 @@ import pytest
 
 from container.engine import Engine
 from container.formats import Formats
-from container.formats.shared.format import Malformed, Unsupported
+from container.formats.shared.wire import Malformed, Unsupported
 from container.request.client_apis import parse_messages
 from container.request.completion import parse
 

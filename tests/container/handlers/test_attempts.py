@@ -12,8 +12,8 @@ import uvloop
 from aiohttp import web
 
 from container.engine import Engine
-from container.formats.shared.answer import Answer, Plain, Stream, StreamBroken
 from container.formats.shared.events import payload, split
+from container.formats.shared.wire import Answer, Plain, Stream, StreamBroken
 from container.handlers.attempts import Deadline, Upstream, _added
 from container.request.completion import parse
 from container.routing.health import Outcome

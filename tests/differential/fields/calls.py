@@ -20,7 +20,7 @@ import yaml
 from container.config.load import load
 from container.engine import Engine
 from container.formats import Formats
-from container.formats.shared.format import Unsupported
+from container.formats.shared.wire import Unsupported
 from container.request.client_apis import parse_messages
 from container.request.completion import parse
 from tests.differential.fields.targets import HOST, TARGETS, options

@@ -19,7 +19,7 @@ def acceptable(given: str | None) -> str | None:
     return given if given and _ACCEPTABLE.fullmatch(given) else None
 
 
-def new_id() -> str:
+def new_request_id() -> str:
     """Returns 128 random bits in hexadecimal."""
     return os.urandom(16).hex()
 

@@ -134,7 +134,7 @@ class SignIn:
         found = await self._discovery(now)
         back = next((value for name, value in parse_qsl(query) if name == "return"), DASHBOARD)
         back = back if _RETURN.fullmatch(back) else DASHBOARD
-        text = f"{int(now)}.{new_id()}.{_base64(back.encode())}"
+        text = f"{int(now)}.{random_text()}.{_base64(back.encode())}"
         begun = _Begun(text, back, int(now))
         challenge = _base64(hashlib.sha256(self._derived("verifier", begun).encode()).digest())
         asked = {
@@ -376,7 +376,7 @@ class SignIn:
         )
 
 
-def new_id() -> str:
+def random_text() -> str:
     """Returns 256 random bits as text."""
     return _base64(os.urandom(32))
 
@@ -497,7 +497,7 @@ async def answer(
 async def _started(signing_in: SignIn, person: Person, sessions: Sessions, now: float) -> tuple[str, str]:
     """Starts a session and returns its cookie. Its id is new, whatever the browser has sent. Raises Problem."""
     settings = signing_in.settings
-    id = new_id()
+    id = random_text()
     fields = {
         "user_id": person.user_id,
         "name": person.name,

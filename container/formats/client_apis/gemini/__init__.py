@@ -21,12 +21,22 @@ from ....routing.health import Outcome
 from ...gemini import Gemini, method
 from ...gemini.answer import NOT_GROUNDED, broken_off, candidates, grounded_by, instead_of_answer, usage
 from ...gemini.request import Traits, body, traits
-from ...shared import mock, prepare
-from ...shared.answer import UNEXPECTED, UNREADABLE, Answer, Events, Plain, json_object
+from ...shared import mock, wire
 from ...shared.capabilities import MAX_TOKENS, capabilities
 from ...shared.events import EventCutter, payload, split
-from ...shared.format import Format, Malformed, Sent, Unsupported
-from ...shared.prepare import Address
+from ...shared.wire import (
+    UNEXPECTED,
+    UNREADABLE,
+    Address,
+    Answer,
+    Events,
+    Format,
+    Malformed,
+    Plain,
+    Sent,
+    Unsupported,
+    json_object,
+)
 from .. import over_chat
 from ..over_chat import CHAT
 from .answer import ContentEvents, error_event, response
@@ -81,7 +91,7 @@ _BATCH = "batch_embed_contents"
 
 
 class OverEmbeddings:
-    """A `Format` (container/formats/shared/format.py). Translates around `inner`, whose note it wraps."""
+    """A `Format` (container/formats/shared/wire.py). Translates around `inner`, whose note it wraps."""
 
     def __init__(self, inner: Format) -> None:
         self._inner = inner
@@ -209,7 +219,7 @@ _METHODS = {
 
 
 class ToGemini:
-    """A `Format` (container/formats/shared/format.py). `inner` knows addresses, credentials and errors.
+    """A `Format` (container/formats/shared/wire.py). `inner` knows addresses, credentials and errors.
 
     `Sent.note` says whether the request lets Gemini fetch web pages.
     """
@@ -291,7 +301,7 @@ def _limit(d: Deployment, model: str, generation: Mapping[str, Any], request: Co
     """The output limit, by the rules of chat: never above what is reserved."""
     asked = (request.body.get("generationConfig") or {}).get("maxOutputTokens")
     fields = {MAX_TOKENS: asked} if asked else {}
-    return prepare.merge(d, capabilities(d, model), fields, request).get(MAX_TOKENS)
+    return wire.merge(d, capabilities(d, model), fields, request).get(MAX_TOKENS)
 
 
 def _signed(contents: list[dict[str, Any]], can: Traits) -> list[dict[str, Any]]:
@@ -362,7 +372,7 @@ def _renamed(raw: bytes, said: Mapping[str, Any], name: str) -> bytes:
 
 
 class PassedContent:
-    """A stream that is passed through. An `Events` (container/formats/shared/answer.py)."""
+    """A stream that is passed through. An `Events` (container/formats/shared/wire.py)."""
 
     def __init__(self, name: str, *, fetches: bool) -> None:
         self.usage: dict[str, Any] | None = None

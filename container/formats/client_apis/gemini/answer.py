@@ -14,9 +14,9 @@ from worker.core.api.errors import upstream_failed
 from worker.core.pricing.usage import cached_elsewhere, count
 
 from ....routing.health import Outcome
-from ...shared.answer import Events
 from ...shared.mend import arguments_text
 from ...shared.tool_identifiers import SIGNATURE_MARK
+from ...shared.wire import Events
 from ..over_chat import EventsOfChat
 from .request import sealed_signature
 

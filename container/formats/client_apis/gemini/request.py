@@ -18,8 +18,8 @@ from ....config.deployment import Deployment
 from ...anthropic.models import traits
 from ...shared import reasoning
 from ...shared.capabilities import capabilities
-from ...shared.format import Malformed, Unsupported
 from ...shared.tool_identifiers import SIGNATURE_MARK
+from ...shared.wire import Malformed, Unsupported
 
 Fields = Mapping[str, Any]
 

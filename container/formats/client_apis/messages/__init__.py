@@ -27,12 +27,10 @@ from ....routing.health import Outcome
 from ...anthropic import Anthropic, betas, url
 from ...anthropic.models import BUDGETS, Traits, capped, effort_of, traits
 from ...openai import shown_to_engine
-from ...shared import failure, prepare
-from ...shared.answer import Events, Plain
+from ...shared import failure, wire
 from ...shared.capabilities import Capabilities, capabilities
-from ...shared.format import Malformed, Sent, Unsupported
-from ...shared.prepare import Address
 from ...shared.tool_identifiers import fitted_block_ids
+from ...shared.wire import Address, Events, Malformed, Plain, Sent, Unsupported
 from ...vertex import CLAUDE_VERSION, Vertex, refuse_addresses
 from ..over_chat import CHAT
 from .answer import MessageEvents, PassedEvents, message, passed_count, passed_message
@@ -121,7 +119,7 @@ class ToEngine(ToClaude):
         return shown_to_engine(request, drop_params=self._drop_params)
 
     def _called(self, d: Deployment, model: str) -> Mapping[str, Any]:
-        return {"model": prepare.engine_model(d, model)}
+        return {"model": wire.engine_model(d, model)}
 
     def _think(self, body: dict[str, Any], model: str) -> None:
         """Does nothing, because LiteLLM adapts the settings."""
@@ -164,7 +162,7 @@ def _limit(body: dict[str, Any], asked: Mapping[str, Any], can: Capabilities) ->
 
     Then shrinks the reasoning budget to fit, unless the client chose both.
     """
-    limit = body["max_tokens"] = prepare.fitting(asked["max_tokens"], can)
+    limit = body["max_tokens"] = wire.fitting(asked["max_tokens"], can)
     thinking = body.get("thinking")
     if not isinstance(thinking, dict) or not isinstance(thinking.get("budget_tokens"), int):
         return

@@ -18,9 +18,9 @@ from ....routing.health import Outcome
 from ...anthropic.answer import error, read_so_far, unnamed_error, usage
 from ...anthropic.answer import message as claudes_message
 from ...shared import failure
-from ...shared.answer import Events, Plain, json_object
 from ...shared.events import SAY_NOTHING, EventCutter, data_of, payload, split
-from ...shared.mend import arguments_text, new_id
+from ...shared.mend import arguments_text, new_call_id
+from ...shared.wire import Events, Plain, json_object
 from ..over_chat import EventsOfChat
 
 STOP = {
@@ -53,7 +53,7 @@ def message(body: Mapping[str, Any], name: str) -> dict[str, Any]:
     function = said.get("function_call")
     if function:
         given = arguments(function.get("arguments"))
-        content.append({"type": "tool_use", "id": new_id(), "name": function.get("name"), "input": given})
+        content.append({"type": "tool_use", "id": new_call_id(), "name": function.get("name"), "input": given})
     return {
         "id": identity(body.get("id")),
         "type": "message",
@@ -248,7 +248,7 @@ class MessageEvents(EventsOfChat):
         function = delta.get("function_call")
         if function:
             pieces = arguments_text(function.get("arguments"))
-            parts.append(blocks.call(_OLD_STYLE, new_id(), function.get("name"), pieces))
+            parts.append(blocks.call(_OLD_STYLE, new_call_id(), function.get("name"), pieces))
         reason = choices[0].get("finish_reason")
         if reason:
             self._stop = STOP.get(reason, "end_turn")

@@ -17,7 +17,7 @@ import orjson
 from ....config.deployment import Deployment
 from ...shared import fit, reasoning
 from ...shared.capabilities import capabilities
-from ...shared.format import Malformed, Unsupported
+from ...shared.wire import Malformed, Unsupported
 
 ANTHROPIC = frozenset(
     "billing_policy cache_control compaction container context_management diagnostics fallback_credit_token fallbacks "

@@ -23,12 +23,11 @@ from ....request.stored_input import PREVIOUS
 from ....routing.health import Outcome
 from ...responses import Note, Responses, sent_as
 from ...responses.answer import error, usage
-from ...shared import failure, prepare, reasoning, refusals
-from ...shared.answer import UNEXPECTED, UNREADABLE, Events, Plain, json_object
+from ...shared import failure, reasoning, refusals, wire
 from ...shared.capabilities import capabilities, gives_reasoning, served, streams_responses
 from ...shared.events import SAY_NOTHING, EventCutter, data_of, payload, split
-from ...shared.format import Format, Malformed, Sent, Unsupported
 from ...shared.tool_identifiers import fitted_item_ids, fitted_names, names_given_back
+from ...shared.wire import UNEXPECTED, UNREADABLE, Events, Format, Malformed, Plain, Sent, Unsupported, json_object
 from ..over_chat import CHAT, AsChat, OverChat
 from .answer import Asked, ResponseEvents, encoded_event, failed_events, repeated_fields, response
 from .request import OPTIONAL, chat, family, is_ours
@@ -157,8 +156,8 @@ class PassingOrChat:
 def limit_of(d: Deployment, model: str, request: Completion) -> int | None:
     """The output limit as the model accepts it: the client's, or else the deployment's or the reserved one."""
     can = capabilities(d, model)
-    limit = prepare.output_limit(d, can, request.body, request)
-    return None if limit is None else max(prepare.fitting(limit, can), LEAST_OF_RESPONSES)
+    limit = wire.output_limit(d, can, request.body, request)
+    return None if limit is None else max(wire.fitting(limit, can), LEAST_OF_RESPONSES)
 
 
 def broken(error: ApiError, events: Events | None) -> bytes:
@@ -245,7 +244,7 @@ class Beside(Responses):
     """Passes the client's request through, with our credentials and the provider's model name."""
 
     def url(self, d: Deployment, base: str, model: str, endpoint: str, *, stream: bool) -> str:
-        return prepare.url(d, base, model, endpoint)
+        return wire.url(d, base, model, endpoint)
 
     def request(self, d: Deployment, model: str, request: Completion) -> Sent:
         fields = {**request.body, "model": split_route(d.provider, model)[1]}

@@ -16,8 +16,8 @@ import orjson
 from worker.core.pricing.usage import cached_elsewhere, count
 
 from ....routing.health import Outcome
-from ...shared.answer import Events
-from ...shared.mend import arguments_text, new_id
+from ...shared.mend import arguments_text, new_call_id
+from ...shared.wire import Events
 from ..over_chat import EventsOfChat
 from .request import CustomInput, Tools, seal
 
@@ -535,7 +535,7 @@ def _add(writer: Writer, said: Mapping[str, Any], choice: Mapping[str, Any]) -> 
     function = said.get("function_call")
     if function:
         pieces = arguments_text(function.get("arguments"))
-        made += writer.call(_OLD_STYLE, new_id(), function.get("name"), pieces)
+        made += writer.call(_OLD_STYLE, new_call_id(), function.get("name"), pieces)
     of_provider = said.get("provider_specific_fields")
     if isinstance(of_provider, dict):
         for signature in of_provider.get("thought_signatures") or ():

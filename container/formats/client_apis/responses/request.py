@@ -17,7 +17,7 @@ from ....config.deployment import Deployment
 from ....request.chat_from_input import TEXTS, text_or_image
 from ...shared import reasoning
 from ...shared.capabilities import capabilities
-from ...shared.format import Malformed, Unsupported
+from ...shared.wire import Malformed, Unsupported
 
 Fields = Mapping[str, Any]
 

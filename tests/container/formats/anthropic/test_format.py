@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from container.formats.anthropic import Anthropic, refusal, url
-from container.formats.shared.format import Unsupported
+from container.formats.shared.wire import Unsupported
 from container.request.completion import parse
 
 HELLO = [{"role": "user", "content": "Hello"}]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from container.formats.gemini import answer
 from container.formats.gemini.answer import GeminiEvents
-from container.formats.shared.answer import Plain
+from container.formats.shared.wire import Plain
 from container.routing.health import Outcome
 from worker.core.pricing.usage import Usage, usage
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from container.formats.gemini.request import body, traits
-from container.formats.shared.format import Unsupported
+from container.formats.shared.wire import Unsupported
 
 HELLO: Any = [{"role": "user", "content": "Hello"}]
 

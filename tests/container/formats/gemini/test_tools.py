@@ -3,7 +3,7 @@
 import pytest
 
 from container.formats.gemini.tools import clean
-from container.formats.shared.format import Unsupported
+from container.formats.shared.wire import Unsupported
 
 STRING = {"type": "string"}
 

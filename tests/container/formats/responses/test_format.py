@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from container.formats.responses import Responses
-from container.formats.shared.format import Unsupported
+from container.formats.shared.wire import Unsupported
 from container.request.completion import parse
 from container.routing.health import Outcome
 

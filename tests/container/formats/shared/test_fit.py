@@ -10,7 +10,7 @@ from container.engine import Engine
 from container.formats import Formats
 from container.formats.shared import reasoning
 from container.formats.shared.fit import Texts, fitted_parts
-from container.formats.shared.format import Unsupported
+from container.formats.shared.wire import Unsupported
 from container.request.client_apis import parse_messages
 from container.request.completion import parse
 from container.routing.health import Outcome

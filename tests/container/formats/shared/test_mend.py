@@ -208,7 +208,7 @@ STREAMS: dict[str, tuple[list[bytes], list[tuple[str, str]]]] = {
 
 def passed_on(pieces: list[bytes], *, messages: bool = False) -> bytes:
     ids = (f"call_{number}" for number in itertools.count())
-    with mock.patch.object(mend, "new_id", side_effect=ids):
+    with mock.patch.object(mend, "new_call_id", side_effect=ids):
         inner = EventStream("ours", drop_usage=True)
         events = MessageEvents(inner, "ours") if messages else inner
         return b"".join([events.feed(piece) for piece in pieces]) + events.end()

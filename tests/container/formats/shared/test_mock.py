@@ -7,8 +7,8 @@ from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from container.formats.shared import mock
-from container.formats.shared.answer import Plain, Stream
 from container.formats.shared.events import payload, split
+from container.formats.shared.wire import Plain, Stream
 from container.request.completion import parse
 from container.routing.health import Outcome
 

@@ -12,7 +12,7 @@ from container.config.deployment import OUTPUT_LIMITS
 from container.config.load import Config
 from container.engine import Engine, engine_configuration
 from container.formats import Formats
-from container.formats.shared.format import Unsupported
+from container.formats.shared.wire import Unsupported
 from container.handlers.completions import limit_output
 from container.request.client_apis import parse_generate_content, parse_messages, parse_responses
 from container.request.completion import Completion, parse

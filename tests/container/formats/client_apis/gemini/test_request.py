@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from container.formats.client_apis.gemini.request import chat, sealed_signature
-from container.formats.shared.format import Malformed, Unsupported
+from container.formats.shared.wire import Malformed, Unsupported
 
 from .conftest import Deploy, asked
 

@@ -17,7 +17,7 @@ from container.formats.client_apis.responses.answer import ResponseEvents
 from container.formats.gemini import Gemini
 from container.formats.openai import OpenAI
 from container.formats.responses import Responses
-from container.formats.shared.format import Format
+from container.formats.shared.wire import Format
 from container.request.client_apis import parse_responses
 from container.routing.health import Outcome
 from tests import response_events

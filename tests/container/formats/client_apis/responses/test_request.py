@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from container.config.deployment import Deployment
 from container.formats.client_apis.responses.request import CustomInput, Tools, chat, family, messages, seal
-from container.formats.shared.format import Malformed, Unsupported
+from container.formats.shared.wire import Malformed, Unsupported
 
 USER = {"role": "user", "content": "Hi"}
 
