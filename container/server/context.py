@@ -29,7 +29,7 @@ from ..routing.health import Outcome
 from ..routing.router import Try
 
 if TYPE_CHECKING:
-    from worker.core.identity.authenticator import Caller
+    from worker.core.identity.authenticator import JwtCaller
 
 
 # Ids of requests and reservations: unique, 32 hexadecimal digits, in chronological order. Ids created together are
@@ -328,7 +328,7 @@ class RequestContext:
         self.key_hash: str | None = None
         self.person: dict[str, Any] | None = None
         self.token: str | None = None
-        self.caller: Caller | None = None
+        self.caller: JwtCaller | None = None
         self.key_alias = ""
         self.key_id = ""
         self.unsealed = False

@@ -9,10 +9,10 @@ from worker.core.api.endpoints import TABLE
 from worker.core.api.errors import ApiError
 from worker.core.identity.authenticator import (
     NO_MODELS,
-    Caller,
     ClaimRules,
     Identity,
     IssuerRules,
+    JwtCaller,
     Team,
     check_route,
     identity,
@@ -160,38 +160,38 @@ def test_every_endpoint_of_the_admin_api_is_in_a_group_of_operators_only():
 
 def test_who_has_rights_in_the_admin_api():
     """A key that a token made would not have the limit of its scopes."""
-    assert Caller("ada", teams=(Team("blue", "[]"),)).credential == {
+    assert JwtCaller("ada", teams=(Team("blue", "[]"),)).credential == {
         "person": {"user_id": "ada", "role": "", "teams": ["blue"]}
     }
     for scoped in (("small",), ()):
-        credential = Caller("ada", scoped=scoped).credential
+        credential = JwtCaller("ada", scoped=scoped).credential
         assert credential is not None
         assert credential["person"]["role"] == "internal_user_viewer"
-    assert Caller("", teams=(Team("blue", "[]"),)).credential is None
+    assert JwtCaller("", teams=(Team("blue", "[]"),)).credential is None
 
 
 def test_who_pays_and_for_which_models():
     teams = (Team("a", '["small"]'), Team("b", '["small", "large*"]'))
-    caller = Caller("ada", teams=teams, own='["never"]')
+    caller = JwtCaller("ada", teams=teams, own='["never"]')
     assert caller.payer("small") == ("a", '["small"]')
     assert caller.payer("large-2") == ("b", '["small", "large*"]')
     assert caller.payer("other")[0] == "a"
-    assert Caller("ada", own='["own"]').payer("own") == ("", '["own"]')
-    scoped = Caller("ada", teams=teams, scoped=("large-1", "other"))
+    assert JwtCaller("ada", own='["own"]').payer("own") == ("", '["own"]')
+    scoped = JwtCaller("ada", teams=teams, scoped=("large-1", "other"))
     assert scoped.payer("large-1") == ("b", '["large-1"]')
     assert json.loads(scoped.payer("small")[1]) == list(NO_MODELS)
     assert json.loads(scoped.models) == ["large-1"]
-    assert Caller("ada", teams=(Team("a", "[]"), *teams)).models == "[]"
+    assert JwtCaller("ada", teams=(Team("a", "[]"), *teams)).models == "[]"
 
 
 def test_nobody_shares_an_owner():
     owners = [
-        Caller("ada").owner,
-        Caller("eve").owner,
-        Caller("", teams=(Team("ada", "[]"),)).owner,
-        Caller("", teams=(Team("eve", "[]"),)).owner,
-        Caller('ada", "x').owner,
-        Caller("", administrator=True).owner,
+        JwtCaller("ada").owner,
+        JwtCaller("eve").owner,
+        JwtCaller("", teams=(Team("ada", "[]"),)).owner,
+        JwtCaller("", teams=(Team("eve", "[]"),)).owner,
+        JwtCaller('ada", "x').owner,
+        JwtCaller("", administrator=True).owner,
     ]
     assert len(set(owners)) == len(owners)
-    assert Caller("ada", teams=(Team("x", "[]"),)).owner == owners[0]
+    assert JwtCaller("ada", teams=(Team("x", "[]"),)).owner == owners[0]

@@ -12,7 +12,7 @@ from container.server.settings import read
 from worker.core.api.auth import AuthorizedRequest, Rules, admit
 from worker.core.api.endpoints import TABLE
 from worker.core.api.errors import ApiError
-from worker.core.identity.authenticator import Caller, Team
+from worker.core.identity.authenticator import JwtCaller, Team
 
 from .issuer import token
 
@@ -70,7 +70,7 @@ def test_without_a_master_key_nobody_is_let_in(given: str | None):
 
 def test_a_token_that_nobody_has_verified_pays_for_nothing():
     route = RouteRequest("m")
-    for token_, caller in (("x.y.z", None), (None, Caller()), ("x.y.z", Caller("ada"))):
+    for token_, caller in (("x.y.z", None), (None, JwtCaller()), ("x.y.z", JwtCaller("ada"))):
         context: Any = SimpleNamespace(token=token_, caller=caller, models="[]")
         with pytest.raises(ApiError) as error:
             _payer(context, route)
@@ -79,7 +79,7 @@ def test_a_token_that_nobody_has_verified_pays_for_nothing():
 
 def test_the_team_and_its_models_follow_the_requests_model():
     context: Any = SimpleNamespace(
-        token=None, models="[]", caller=Caller("ada", "acme", teams=(Team("a", '["x"]'), Team("b", '["m"]')))
+        token=None, models="[]", caller=JwtCaller("ada", "acme", teams=(Team("a", '["x"]'), Team("b", '["m"]')))
     )
     route = RouteRequest("m")
     assert _payer(context, route) == ("ada", "b", "acme")

@@ -82,7 +82,7 @@ async def company(store: Store) -> Company:
 @pytest.mark.parametrize("name", sorted(ADMIN - set(admin.RULES)))
 @pytest.mark.parametrize("role", ["member", "team_admin", "management", "key", "llm_api", "read_only"])
 def test_what_the_table_does_not_name_is_for_operators(name: str, role: str):
-    caller = admin.Caller(
+    caller = admin.AdminCaller(
         user_id="ada",
         teams=("blue",),
         admin_of=("blue",) if role == "team_admin" else (),

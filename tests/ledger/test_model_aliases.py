@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from container.stores import SqliteStore, Store
 from tests.ledger.support import NOON, Ledger, query
-from worker.core.identity.authenticator import Caller, Team
+from worker.core.identity.authenticator import JwtCaller, Team
 from worker.core.ledger import admit, owners
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.administration import decide
@@ -118,17 +118,17 @@ def test_the_team_that_pays_decides_what_a_jwts_alias_stands_for() -> None:
         Team("b", '["y"]', '{"x": "1", "fast": "2"}'),
         Team("c", "[]", '{"fast": "3", "z": "4"}'),
     )
-    caller = Caller(teams=teams)
+    caller = JwtCaller(teams=teams)
     assert caller.aliases == {"fast": "2", "z": "4"}
     assert [caller.aliases_with(model) for model in ("x", "fast", "z")] == [
         {}, {"x": "1", "fast": "2"}, {"fast": "3", "z": "4"},
     ]  # fmt: skip
-    assert Caller().aliases_with("x") == {}
+    assert JwtCaller().aliases_with("x") == {}
     assert [caller.payer(model)[0] for model in ("x", "fast", "z", "other")] == ["a", "b", "c", "c"]
 
 
 def test_a_jwts_scopes_limit_its_aliases() -> None:
-    caller = Caller(teams=(Team("a", '["x"]', '{"fast": "y", "slow": "y"}'),), scoped=("fast", "y"))
+    caller = JwtCaller(teams=(Team("a", '["x"]', '{"fast": "y", "slow": "y"}'),), scoped=("fast", "y"))
     assert json.loads(caller.payer("fast")[1]) == ["fast"]
 
 

@@ -56,7 +56,7 @@ from .runtime.javascript import error_text, or_none
 from .runtime.log import log
 
 if TYPE_CHECKING:
-    from core.identity.authenticator import Caller
+    from core.identity.authenticator import JwtCaller
 
 # Larger bodies are parked. In workerd, reading a 60 KB body here costs 1.4 ms of CPU more than a small one, and parking
 # costs 3.5 ms. Memory sets the limit, because many requests may be waiting for a container to wake.
@@ -78,7 +78,7 @@ class Presented(NamedTuple):
     the admin API, or none of them: the master key. `renew`: of a JWT with teams, asks the ledger about them again."""
 
     key_hash: str | None = None
-    caller: "Caller | None" = None
+    caller: "JwtCaller | None" = None
     session: dict[str, str] | None = None
     renew: "Callable[[], Awaitable[Presented]] | None" = None
 
@@ -463,7 +463,7 @@ def _ask(billable: BillableRequest, quoted: Quoted) -> dict[str, Any]:
     }
 
 
-def _payer(caller: "Caller", model: str) -> dict[str, str]:
+def _payer(caller: "JwtCaller", model: str) -> dict[str, str]:
     """Returns who pays without a virtual key. Raises _NotAllowed if the JWT may not use the model."""
     team_id, models = caller.payer(model)
     if not keys.allows(models, model):

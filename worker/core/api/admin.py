@@ -113,7 +113,7 @@ def _no_number(name: str) -> float:
 LLM_API, MANAGEMENT, READ_ONLY = "llm_api", "management", "read_only"
 
 
-class Caller(NamedTuple):
+class AdminCaller(NamedTuple):
     """Who makes a call.
 
     `operator`: may do everything, or see everything with `reads_only`. A person has a `user_id`, `teams` that it may
@@ -139,7 +139,7 @@ class Caller(NamedTuple):
         return "llm_api" if self.key_type == LLM_API else "key"
 
 
-OPERATOR = Caller(operator=True)
+OPERATOR = AdminCaller(operator=True)
 
 _PEOPLE = frozenset(("member", "team_admin"))
 _MAKES_KEYS = _PEOPLE | {"management"}
@@ -184,7 +184,7 @@ def is_for_operators(name: str) -> bool:
     return name not in RULES
 
 
-def call_refusal(caller: Caller, name: str, *, reads: bool) -> str | None:
+def call_refusal(caller: AdminCaller, name: str, *, reads: bool) -> str | None:
     """Returns why the caller may not call the endpoint at all. `reads`: the call changes nothing."""
     if not reads and (caller.reads_only or caller.key_type == READ_ONLY):
         return "This account may look, but not change anything."
@@ -197,7 +197,7 @@ def call_refusal(caller: Caller, name: str, *, reads: bool) -> str | None:
     return None
 
 
-def may_touch(caller: Caller, *, user_id: str, team_id: str, key_id: str, key_type: str, reads: bool) -> bool:
+def may_touch(caller: AdminCaller, *, user_id: str, team_id: str, key_id: str, key_type: str, reads: bool) -> bool:
     """Whether the caller may see or change this key. Applies to callers who are not operators."""
     if caller.key_id:
         if key_id == caller.key_id:

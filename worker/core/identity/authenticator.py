@@ -1,4 +1,4 @@
-"""Authenticates JWTs at either door: from a token to a `Caller`, or to an ApiError.
+"""Authenticates JWTs at either door: from a token to a `JwtCaller`, or to an ApiError.
 
 `ClaimRules` say what the claims of a verified JWT mean here: LiteLLM's `litellm_jwtauth`, by its names.
 
@@ -371,7 +371,7 @@ class Team(NamedTuple):
         return self.models if self.aliases == "{}" else keys.with_aliases(self.models, self.aliases)
 
 
-class Caller(NamedTuple):
+class JwtCaller(NamedTuple):
     """Somebody with a valid JWT.
 
     `administrator`: an operator by its scope. `teams`: those to spend for, the best first, empty for none. `own`: the
@@ -466,7 +466,7 @@ class TokenAuthenticator:
 
     async def __call__(
         self, token: str, endpoint: Endpoint, path: str, team: str | None, now: float, *, fresh: bool = False
-    ) -> Caller:
+    ) -> JwtCaller:
         """Returns who calls. Raises ApiError 401, 403 or 503. `team`: the value of `auth.TEAM_HEADER`. `now`: seconds
         since 1970. `fresh`: ask the ledger in any case."""
         try:
@@ -480,10 +480,10 @@ class TokenAuthenticator:
         who = identity(self._rules, found, team)
         check_route(self._rules, who, endpoint, path)
         if who.admin:
-            return Caller(who.user_id, who.end_user, administrator=True, scoped=who.models)
+            return JwtCaller(who.user_id, who.end_user, administrator=True, scoped=who.models)
         owners = await self._owners(who, fresh=fresh)
         aliases = owners.get("aliases", {})
-        return Caller(
+        return JwtCaller(
             who.user_id,
             who.end_user,
             teams=tuple(Team(id, models, aliases.get(id, "{}")) for id, models in owners["teams"]),

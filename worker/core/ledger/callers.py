@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ..api.admin import MANAGEMENT, Caller
+from ..api.admin import MANAGEMENT, AdminCaller
 from ..values import periods
 from ..values.fields import FieldError, only
 from . import decision, keys, owners
@@ -67,7 +67,7 @@ def _of_a_key(secret_hash: str, now: int) -> Steps:
         rows = yield "SELECT account FROM ledger_owners WHERE account IN (?, ?) AND blocked <> 0", accounts
         if rows:
             return None, forbidden(f"The {kind_of(rows[0][0])[0]} of this key is blocked.")
-    return Caller(key_id=found.id, key_type=found.key_type, teams=teams), None
+    return AdminCaller(key_id=found.id, key_type=found.key_type, teams=teams), None
 
 
 def person(
@@ -90,7 +90,7 @@ def person(
     every = sorted({*member, *exist})
     administered = sorted({*admin, *(team for team in admin_of if team in every)})
     return (
-        Caller(
+        AdminCaller(
             operator=role in _OPERATORS,
             reads_only=role in _VIEWERS,
             user_id=user_id,

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ..api.admin import KEY_FIELDS, MANAGEMENT, READS_BY_POST, Caller, call_refusal, may_touch
+from ..api.admin import KEY_FIELDS, MANAGEMENT, READS_BY_POST, AdminCaller, call_refusal, may_touch
 from ..values.fields import FieldError
 from . import decision, keys
 from .accounts import Policy, team_account, user_account
@@ -75,7 +75,7 @@ def _identify(credential: Credential, now: int) -> Steps:
     return {"ok": True, "operator": caller.operator, "models": models}
 
 
-def _models_of(caller: Caller) -> Steps:
+def _models_of(caller: AdminCaller) -> Steps:
     """Returns the models that a person may use in some key, as JSON. An empty list means all."""
     own = yield from _bounds(caller.user_id, "", None)
     if own and own[0].models != "[]":
@@ -121,7 +121,7 @@ def _restricted(
     return {**result, "body": _without_others(caller, result["body"])}
 
 
-def _narrowed(caller: Caller, policy: Policy, call: Call, now: int) -> Steps:
+def _narrowed(caller: AdminCaller, policy: Policy, call: Call, now: int) -> Steps:
     """Returns (the call, None) as far as it reaches for a caller who is no operator, or (None, refusal)."""
     name, query, body = call["name"], dict(call["query"]), dict(call["body"] or {})
     match name:
@@ -162,7 +162,7 @@ def _not_in(teams: Iterable[str], team: Any) -> Result | None:
     return forbidden("This team does not exist, or it is not yours.")
 
 
-def _theirs(caller: Caller, column: str, name: Any, *, reads: bool) -> Steps:
+def _theirs(caller: AdminCaller, column: str, name: Any, *, reads: bool) -> Steps:
     """Returns (key, None), or (None, refusal) for a key that the caller may not touch. It does not tell which of these
     keys exist."""
     if not isinstance(name, str) or not name:
@@ -182,7 +182,7 @@ def _theirs(caller: Caller, column: str, name: Any, *, reads: bool) -> Steps:
     return found, None
 
 
-def _all_theirs(caller: Caller, body: Mapping[str, Any]) -> Steps:
+def _all_theirs(caller: AdminCaller, body: Mapping[str, Any]) -> Steps:
     for field, column in (("keys", "s.hash"), ("key_aliases", "k.alias")):
         names = body.get(field)
         if names is None:
@@ -196,7 +196,7 @@ def _all_theirs(caller: Caller, body: Mapping[str, Any]) -> Steps:
     return None
 
 
-def _generated(caller: Caller, policy: Policy, call: Call, body: dict[str, Any], now: int) -> Steps:
+def _generated(caller: AdminCaller, policy: Policy, call: Call, body: dict[str, Any], now: int) -> Steps:
     fields = {name: value for name, value in body.items() if value is not None}
     refused = _unsettable(fields)
     if refused:
@@ -230,7 +230,7 @@ def _generated(caller: Caller, policy: Policy, call: Call, body: dict[str, Any],
     return {**call, "body": _with_models(bounds, fields)}, refused
 
 
-def _changed(caller: Caller, policy: Policy, call: Call, body: dict[str, Any], named: Any, now: int) -> Steps:
+def _changed(caller: AdminCaller, policy: Policy, call: Call, body: dict[str, Any], named: Any, now: int) -> Steps:
     found, refused = yield from _theirs(caller, "s.hash", named, reads=False)
     if refused:
         return None, refused
@@ -269,7 +269,7 @@ def _unsettable(fields: Mapping[str, Any]) -> Result | None:
     return None
 
 
-def _wrong_type(caller: Caller, key_type: Any, team: str) -> Result | None:
+def _wrong_type(caller: AdminCaller, key_type: Any, team: str) -> Result | None:
     if key_type == MANAGEMENT and (caller.key_id or team not in caller.admin_of):
         return forbidden("Only an operator or the team's admin can make a management key.")
     return None
@@ -340,7 +340,7 @@ def _with_models(bounds: list[_Bound], fields: dict[str, Any]) -> dict[str, Any]
     return {**fields, "models": json.loads(own)}
 
 
-def _without_others(caller: Caller, body: Any) -> Any:
+def _without_others(caller: AdminCaller, body: Any) -> Any:
     """Returns the body of a response without what teams say about others, for a plain member of them."""
     if isinstance(body, list):
         return [_without_others(caller, one) for one in body]
