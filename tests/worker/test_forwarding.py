@@ -18,7 +18,12 @@ ASK = {"id": "one", "tags": '["a"]'}
 @pytest.fixture
 def forwarding(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The module, with stand-ins for the modules that only the Workers runtime has."""
-    absent = {"js": (), "pyodide": (), "pyodide.ffi": ("JsException", "JsProxy", "to_js", "jsnull"), "workers": ()}
+    absent = {
+        "js": (),
+        "pyodide": (),
+        "pyodide.ffi": ("JsException", "JsProxy", "create_proxy", "to_js", "jsnull"),
+        "workers": (),
+    }
     for name, names in absent.items():
         module = ModuleType(name)
         for each in names:

@@ -362,7 +362,9 @@ _QUERIES: dict[str, dict[str, Schema]] = {
         **_OWNERS,
     },
     "spend_keys": {"page": _PAGE, "size": _SIZE},
-    "stream_generate_content": {"alt": {"enum": ["sse", "json"], "description": "`sse`: server-sent events."}},
+    "stream_generate_content": {
+        "alt": {"type": "string", "description": "`sse`: server-sent events. With any other value, one JSON array."}
+    },
 }
 
 
