@@ -42,8 +42,20 @@ _ROLES = Form(
     ),
 )  # fmt: skip
 
-
 # fmt: off
+# The limits that a budget and an owner have in common.
+_BudgetDuration = Annotated[str | None, Field(
+    kinds.PERIOD, "budget_duration", "the period, such as 1h, 1d, 7d or 30d", "--budget-duration TIME", _EACH,
+    since=_SINCE)]
+_Rpm = Annotated[int | None, Field(
+    kinds.COUNT, "rpm_limit", "requests a minute", "--rpm N", Form("Requests a minute", "no limit"), since=_SINCE)]
+_Tpm = Annotated[int | None, Field(
+    kinds.COUNT, "tpm_limit", "tokens a minute", "--tpm N", Form("Tokens a minute", "no limit"), since=_SINCE)]
+_Parallel = Annotated[int | None, Field(
+    kinds.COUNT, "max_parallel_requests", "requests at the same time", "--parallel N",
+    Form("Requests at once", "no limit"), since=_SINCE)]
+
+
 class Budget(NamedTuple):
     """A row of ledger_budgets. Money is in nano-dollars."""
 
@@ -54,16 +66,10 @@ class Budget(NamedTuple):
     soft_budget: Annotated[int | None, Field(
         kinds.USD, "soft_budget", "US dollars that may be spent in a period before somebody is told",
         "--soft-budget USD", _SOFT, since=_SINCE)]
-    budget_duration: Annotated[str | None, Field(
-        kinds.PERIOD, "budget_duration", "the period, such as 1h, 1d, 7d or 30d", "--budget-duration TIME", _EACH,
-        since=_SINCE)]
-    rpm_limit: Annotated[int | None, Field(
-        kinds.COUNT, "rpm_limit", "requests a minute", "--rpm N", Form("Requests a minute", "no limit"), since=_SINCE)]
-    tpm_limit: Annotated[int | None, Field(
-        kinds.COUNT, "tpm_limit", "tokens a minute", "--tpm N", Form("Tokens a minute", "no limit"), since=_SINCE)]
-    max_parallel_requests: Annotated[int | None, Field(
-        kinds.COUNT, "max_parallel_requests", "requests at the same time", "--parallel N",
-        Form("Requests at once", "no limit"), since=_SINCE)]
+    budget_duration: _BudgetDuration
+    rpm_limit: _Rpm
+    tpm_limit: _Tpm
+    max_parallel_requests: _Parallel
     created: Annotated[int, Field(kinds.MOMENT, shown="created_at", since=_SINCE)]
     updated: Annotated[int, Field(kinds.MOMENT, shown="updated_at", since=_SINCE)]
     declared: Annotated[int, Field(kinds.DECLARED, shown="declared", since=_SINCE)]
@@ -98,16 +104,10 @@ class Owner(NamedTuple):
     soft_budget: Annotated[int | None, Field(
         kinds.USD, "soft_budget", "US dollars it may spend in a period before somebody is told", "--soft-budget USD",
         _SOFT, since=_SINCE)]
-    budget_duration: Annotated[str | None, Field(
-        kinds.PERIOD, "budget_duration", "the period, such as 1h, 1d, 7d or 30d", "--budget-duration TIME", _EACH,
-        since=_SINCE)]
-    rpm_limit: Annotated[int | None, Field(
-        kinds.COUNT, "rpm_limit", "requests a minute", "--rpm N", Form("Requests a minute", "no limit"), since=_SINCE)]
-    tpm_limit: Annotated[int | None, Field(
-        kinds.COUNT, "tpm_limit", "tokens a minute", "--tpm N", Form("Tokens a minute", "no limit"), since=_SINCE)]
-    max_parallel_requests: Annotated[int | None, Field(
-        kinds.COUNT, "max_parallel_requests", "requests at the same time", "--parallel N",
-        Form("Requests at once", "no limit"), since=_SINCE)]
+    budget_duration: _BudgetDuration
+    rpm_limit: _Rpm
+    tpm_limit: _Tpm
+    max_parallel_requests: _Parallel
     model_aliases: Annotated[str, Field(
         kinds.ALIASES, "model_aliases", "names that a team's requests may use, and the models they stand for",
         "--model-aliases JSON", _ALIASES, since=_SINCE)]
