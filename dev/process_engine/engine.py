@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -66,6 +67,13 @@ class ProcessEngine:
         self._thread = None
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time of the engine's thread, which also stands in for the network between workerd and the containers."""
+        if self._thread is None or self._thread.ident is None:
+            raise RuntimeError("the engine is not started")
+        return time.clock_gettime(time.pthread_getcpuclockid(self._thread.ident))
 
     def containers(self) -> list[ContainerInfo]:
         return [container.info() for container in list(self._containers.values())]

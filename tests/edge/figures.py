@@ -1,7 +1,8 @@
 """Benchmark of the edge: `.venv/bin/python -m tests.edge.figures`.
 
-Measures CPU time of workerd and the container per request, requests per second, and latency (50th and 99th percentile),
-by kind of request and number of clients. Also measures the time from the last byte of a response to its settlement, and
+Measures CPU time per request of workerd, the container, and the stand-in for the network between them; requests per
+second; and latency (50th and 99th percentile), by kind of request and number of clients. The clients are a process of
+their own, which is not counted. Also measures the time from the last byte of a response to its settlement, and
 from the start of workerd to its first response. Another checkout's Worker can be measured in turns with this one's
 (with this checkout's container), and so can the baseline: a Worker that only forwards, through one object, to a
 container that answers immediately.
@@ -11,7 +12,6 @@ container that answers immediately.
 """
 
 import argparse
-import asyncio
 import contextlib
 import statistics
 import sys
@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import httpx
-import psutil
 import yaml
 
+from bench import process_tree
 from container.config.load import load
 from container.proxy import catalog
 from dev.edge import PROXY_CLASS, WRANGLER_CONFIG, OfflineEdge, proxy_image
 from dev.process_engine.containers import Image
+from tests.edge.load import Job, Load
 from tests.fakes.behaviour import Behaviour
 from tests.fakes.server import FakeProvider
 from tests.money import deployment
@@ -67,6 +68,7 @@ class Cost(NamedTuple):
 
     workerd: float
     container: float
+    network: float
     rate: float
     p50: float
     p99: float
@@ -128,45 +130,29 @@ def kinds(one: OfflineEdge, name: str) -> list[Kind]:
     ]
 
 
-def seconds_of_cpu(pid: int | None) -> float:
-    assert pid is not None
-    times = psutil.Process(pid).cpu_times()
-    return times.user + times.system
+def seconds_of_cpu(one: OfflineEdge) -> tuple[float, float, float]:
+    """Of workerd, the containers, and the network's stand-in."""
+    assert one.workerd is not None and one.workerd.pid is not None and one.engine is not None
+    pids = [container.pid for container in one.containers("running") if container.pid is not None]
+    return process_tree.cpu_seconds(one.workerd.pid), sum(map(process_tree.cpu_seconds, pids)), one.engine.cpu_seconds
 
 
-async def ask(client: httpx.AsyncClient, kind: Kind, requests: int) -> list[float]:
-    """Sends requests and returns each one's latency in milliseconds."""
-    left, took = iter(range(requests)), []
-    body = {**BODY, "model": kind.model, "stream": kind.model != "mock"}
-
-    async def one() -> None:
-        for _ in left:
-            began = time.perf_counter()
-            if kind.key:
-                answer = await client.post(kind.path, json=body, headers={"authorization": f"Bearer {kind.key}"})
-            else:
-                answer = await client.get(kind.path)
-            took.append((time.perf_counter() - began) * 1000)
-            assert answer.status_code == kind.status, answer.text
-
-    await asyncio.gather(*(one() for _ in range(kind.clients)))
-    return sorted(took)
+def job(one: OfflineEdge, kind: Kind, warm_up: int, requests: int) -> Job:
+    stream = kind.model != "mock"
+    body = {**BODY, "model": kind.model, "stream": stream} if kind.key else None
+    end = "data: [DONE]" if stream else "}" if body else ""
+    return Job(one.url + kind.path, kind.key, body, kind.status, end, kind.clients, warm_up, requests)
 
 
-async def cost(one: OfflineEdge, kind: Kind, requests: int) -> Cost:
-    assert one.workerd is not None
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=kind.clients)
-    async with httpx.AsyncClient(base_url=one.url, timeout=60, limits=limits) as client:
-        await ask(client, kind, 4 * kind.clients)
-        (container,) = one.containers("running")
-        await asyncio.sleep(0.3)
-        before = seconds_of_cpu(one.workerd.pid), seconds_of_cpu(container.pid), time.monotonic()
-        took = await ask(client, kind, requests)
-        wall = time.monotonic() - before[2]
-        await asyncio.sleep(0.5)  # includes fetching the reports that are still pending
-        after = seconds_of_cpu(one.workerd.pid), seconds_of_cpu(container.pid)
-    workerd, inside = ((after[i] - before[i]) * 1000 / requests for i in (0, 1))
-    return Cost(workerd, inside, requests / wall, statistics.median(took), took[int(len(took) * 0.99)])
+def cost(one: OfflineEdge, kind: Kind, requests: int) -> Cost:
+    with Load(job(one, kind, 4 * kind.clients, requests)) as load:
+        time.sleep(0.3)
+        before = seconds_of_cpu(one)
+        took, seconds = load.run()
+        time.sleep(0.5)  # includes fetching the reports that are still pending
+        after = seconds_of_cpu(one)
+    workerd, inside, network = ((now - then) * 1000 / requests for now, then in zip(after, before, strict=True))
+    return Cost(workerd, inside, network, requests / seconds, statistics.median(took), took[int(len(took) * 0.99)])
 
 
 def free_after(one: OfflineEdge, *, stream: bool) -> list[float]:
@@ -184,13 +170,8 @@ def free_after(one: OfflineEdge, *, stream: bool) -> list[float]:
 
 def warm_up(one: OfflineEdge, requests: int) -> None:
     """Sends a thousand requests, because V8 keeps optimizing Python's interpreter until then."""
-    kind = Kind("", 16, KEY)
-
-    async def run() -> None:
-        async with httpx.AsyncClient(base_url=one.url, timeout=60) as client:
-            await ask(client, kind, requests)
-
-    asyncio.run(run())
+    with Load(job(one, Kind("", 16, KEY), requests, 0)):
+        pass
 
 
 def cold(one: OfflineEdge) -> tuple[float, float]:
@@ -205,7 +186,7 @@ def cold(one: OfflineEdge) -> tuple[float, float]:
     one.workerd.wait_until_ready("/")
     headers = {"authorization": f"Bearer {KEY}"}
     assert httpx.post(f"{one.url}/v1/chat/completions", json=BODY, headers=headers, timeout=60).status_code == 200
-    return time.monotonic() - began, seconds_of_cpu(one.workerd.pid)
+    return time.monotonic() - began, seconds_of_cpu(one)[0]
 
 
 def main() -> None:
@@ -252,14 +233,15 @@ def measure(edges: dict[str, OfflineEdge], options: argparse.Namespace) -> None:
         found: dict[str, list[Cost]] = {name: [] for name in those}
         for _ in range(options.rounds):
             for name, one in those.items():
-                found[name].append(asyncio.run(cost(one, asked[name][index], options.requests)))
+                found[name].append(cost(one, asked[name][index], options.requests))
         first = _middle(next(iter(found.values())))
         for name, costs in found.items():
             middle = _middle(costs)
-            everything = (middle.workerd + middle.container) / (first.workerd + first.container)
+            everything = sum(middle[:3]) / sum(first[:3])
             print(
                 f"{kind.name}, {kind.clients} clients, {name}: workerd {middle.workerd:.2f} "
-                f"({middle.workerd / first.workerd:.2f}×), container {middle.container:.2f} (both {everything:.2f}×); "
+                f"({middle.workerd / first.workerd:.2f}×), container {middle.container:.2f}, network {middle.network:.2f} "
+                f"(all {everything:.2f}×); "
                 f"{middle.rate:.0f}/s ({middle.rate / first.rate:.2f}×), p50 {middle.p50:.1f} "
                 f"({middle.p50 / first.p50:.2f}×), p99 {middle.p99:.1f}",
                 flush=True,
