@@ -132,7 +132,9 @@ def kinds(one: OfflineEdge, name: str) -> list[Kind]:
 
 def seconds_of_cpu(one: OfflineEdge) -> tuple[float, float, float]:
     """Of workerd, the containers, and the network's stand-in."""
-    assert one.workerd is not None and one.workerd.pid is not None and one.engine is not None
+    assert one.workerd is not None
+    assert one.workerd.pid is not None
+    assert one.engine is not None
     pids = [container.pid for container in one.containers("running") if container.pid is not None]
     return process_tree.cpu_seconds(one.workerd.pid), sum(map(process_tree.cpu_seconds, pids)), one.engine.cpu_seconds
 
@@ -240,8 +242,8 @@ def measure(edges: dict[str, OfflineEdge], options: argparse.Namespace) -> None:
             everything = sum(middle[:3]) / sum(first[:3])
             print(
                 f"{kind.name}, {kind.clients} clients, {name}: workerd {middle.workerd:.2f} "
-                f"({middle.workerd / first.workerd:.2f}×), container {middle.container:.2f}, network {middle.network:.2f} "
-                f"(all {everything:.2f}×); "
+                f"({middle.workerd / first.workerd:.2f}×), container {middle.container:.2f}, "
+                f"network {middle.network:.2f} (all {everything:.2f}×); "
                 f"{middle.rate:.0f}/s ({middle.rate / first.rate:.2f}×), p50 {middle.p50:.1f} "
                 f"({middle.p50 / first.p50:.2f}×), p99 {middle.p99:.1f}",
                 flush=True,

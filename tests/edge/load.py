@@ -68,7 +68,8 @@ class Load:
         return latencies, seconds
 
     def _line(self) -> str:
-        assert self._process.stdout is not None and self._process.stderr is not None
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"The load failed: {self._process.stderr.read().strip()[-_EXCERPT:]}")
