@@ -28,7 +28,7 @@ from typing import Any
 import aiohttp
 import yaml
 
-from .config import callbacks
+from .config import observability
 from .config.deployment import OUTPUT_LIMITS, Deployment
 from .config.document import REFERENCE
 from .config.load import Config
@@ -127,12 +127,12 @@ def callback_modules(config: Config) -> list[Path]:
     LiteLLM imports modules from its config's directory, and those may import others.
     """
     options = config.options
-    named = [*callbacks.named(options.engine_settings)]
+    named = [*observability.named_callbacks(options.engine_settings)]
     named += [
         str((one.get("litellm_params") or {}).get("guardrail")) for one in options.engine_sections.get("guardrails", ())
     ]
     named += [str(one.get("custom_handler")) for one in options.engine_settings.get("custom_provider_map") or ()]
-    packages = [config.folder / name for name in callbacks.modules(named)]
+    packages = [config.folder / name for name in observability.callback_modules(named)]
     if not any(path.exists() or path.with_suffix(".py").exists() for path in packages):
         return []
     return [*sorted(config.folder.glob("*.py")), *(path for path in packages if path.is_dir())]

@@ -100,7 +100,7 @@ _MAY_BE_BLANK = frozenset(
     "stream_timeout max_parallel_requests max_retries num_retries order".split()
 )
 
-# litellm_params that the proxy itself handles, besides prices (`price_map.is_price`).
+# litellm_params that the proxy itself handles, besides prices (`is_price`).
 _OWN = frozenset(
     "model api_key api_base base_url api_version custom_llm_provider organization extra_headers weight rpm tpm timeout "
     "stream_timeout max_parallel_requests max_retries num_retries mock_response order use_chat_completions_api "

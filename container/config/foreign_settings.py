@@ -10,12 +10,12 @@ docs/migration.md lists those that prevent the start.
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from . import callbacks
+from . import observability
 from .document import Level
 
 # With any of these settings, all model groups go through the engine.
 ENGINE = (
-    *callbacks.SETTINGS,
+    *observability.CALLBACK_SETTINGS,
     "guardrails",
     "modify_params",
     "model_alias_map",

@@ -13,7 +13,7 @@ from worker.core.ledger.declared import SECTIONS
 from worker.core.ledger.keys import hash_secret
 from worker.core.log_text import FORMATS
 
-from . import callbacks, declared, foreign_settings, observability, providers, response_cache, sections
+from . import declared, foreign_settings, observability, providers, response_cache, sections
 from . import deployment as deployments
 from . import document as documents
 from . import option_values as read
@@ -394,8 +394,8 @@ class _Reader:
             self.values[name] = read.text(document, path, value)
         elif name in ("cache", "cache_params"):
             self.cache[name] = value
-        elif name in callbacks.SETTINGS:
-            kept = callbacks.kept(document, path, value)
+        elif name in observability.CALLBACK_SETTINGS:
+            kept = observability.usable_callbacks(document, path, value)
             if kept:
                 self._engines(path, kept)
         elif name in ENGINE:
@@ -438,7 +438,7 @@ class _Reader:
         elif name in SECTIONS:
             self.owners_at[name] = path, value
         elif name == "request_logging":
-            values[name] = observability.parse(document, path, value)
+            values[name] = observability.request_logging(document, path, value)
         elif name == "log_format":
             values[name] = read.one_of(document, path, value, FORMATS)
         else:
@@ -524,7 +524,7 @@ def _aliases(document: Document) -> list[str]:
 def _variables(engine: Mapping[str, Any], cache: ResponseCache | None) -> set[str]:
     return {
         *references(engine),
-        *callbacks.variables(callbacks.named(engine)),
+        *observability.callback_variables(observability.named_callbacks(engine)),
         *(cache.variables if cache else ()),
     }
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from worker.core.configuration import TOKEN_VARIABLE
 from worker.core.values import periods
 
-from . import callbacks, foreign_settings
+from . import foreign_settings, observability
 from .document import REFERENCE, Document, KeyPath, references, resolved
 from .response_cache import redis_url
 
@@ -317,7 +317,7 @@ def guardrails(document: Document) -> list[dict[str, Any]]:
         at = ("guardrails", index)
         on = params.get("default_on")
         if on in (True, "true", "True"):
-            callbacks.check_module(document, (*at, "litellm_params", "guardrail"), params.get("guardrail"))
+            observability.check_module(document, (*at, "litellm_params", "guardrail"), params.get("guardrail"))
             document.report("note", at, "is LiteLLM's, so every model goes through the engine.")
             found.append(one)
         else:

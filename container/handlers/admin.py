@@ -21,7 +21,7 @@ from worker.core.sign_in import flow
 from worker.core.sign_in.flow import SignIn
 from worker.core.sign_in.settings import SignInSettings
 
-from ..http_client.proxies import Proxies
+from ..http_client.request import Proxies
 from ..observability import log
 from ..server.auth import client_address
 from ..server.context import RequestContext

@@ -44,8 +44,7 @@ from ..formats.shared.wire import (
     json_object,
 )
 from ..http_client.client import Client
-from ..http_client.proxies import Proxies
-from ..http_client.request import BadBody, CannotConnect, ConnectTimeout, HttpError, ProxyFailed, Silent
+from ..http_client.request import BadBody, CannotConnect, ConnectTimeout, HttpError, Proxies, ProxyFailed, Silent
 from ..http_client.response import Response
 from ..observability import log, metrics
 from ..request.completion import Completion

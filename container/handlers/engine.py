@@ -19,8 +19,7 @@ from ..config.deployment import Deployment, split_route
 from ..engine import Engine, EngineUnavailable
 from ..formats.shared import failure, refusals, wire
 from ..http_client.client import Client
-from ..http_client.proxies import Proxies
-from ..http_client.request import HttpError, ProxyFailed
+from ..http_client.request import HttpError, Proxies, ProxyFailed
 from ..http_client.response import Response
 from ..request.engine_body import FormBody, JsonBody
 from ..routing.health import OK, Outcome

@@ -16,8 +16,7 @@ from ..config.deployment import Deployment
 from ..formats.shared import failure, wire
 from ..formats.shared.wire import json_object
 from ..http_client.client import Client
-from ..http_client.proxies import Proxies
-from ..http_client.request import HttpError
+from ..http_client.request import HttpError, Proxies
 from ..request.stored_input import KEPT, SealedId, group_of, response_not_found
 from ..routing.health import Outcome
 from ..routing.router import Target, Try

@@ -9,12 +9,13 @@ from typing import cast
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
-from .proxies import Proxies, Proxy
 from .request import (
     BrokenOff,
     CannotConnect,
     ConnectTimeout,
     Place,
+    Proxies,
+    Proxy,
     ProxyFailed,
     authority,
     prepared,

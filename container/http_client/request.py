@@ -1,8 +1,13 @@
-"""Builds the head of a request. Also defines `Place` and the exceptions of the client. No I/O."""
+"""Where a request goes, and its head: the server, or the HTTP proxy in between. Also the exceptions of the client. No
+I/O.
+"""
 
 import base64
 import functools
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -102,3 +107,126 @@ def authority(place: Place) -> str:
 
 def _bracketed(place: Place) -> str:
     return f"[{place.host.partition('%')[0]}]" if ":" in place.host else place.host
+
+
+# HTTP proxies between this machine and the providers: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. The rules are those
+# of curl and of Python's requests. The lower-case names take precedence. An entry of `NO_PROXY` is a name with its
+# subdomains, an address, a network, any of these with `:port`, or `*` for everything. Loopback is never proxied. https
+# goes through a tunnel (CONNECT), http is sent to the proxy with the full address. Sources:
+# https://curl.se/docs/manpage.html#ENVIRONMENT, https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6
+
+_DEFAULT_PORT = 80
+_FORMAT = "write http://[user:password@]host[:port]"
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """`authorization`: the value of Proxy-Authorization, None without credentials."""
+
+    place: Place
+    authorization: str | None = field(default=None, repr=False)
+
+
+class Exempt(NamedTuple):
+    """An entry of NO_PROXY: a name, `*`, or a network. `port`: None for all."""
+
+    what: str | IPv4Network | IPv6Network
+    port: int | None = None
+
+    def matches(self, place: Place, address: IPv4Address | IPv6Address | None) -> bool:
+        if self.port is not None and self.port != place.port:
+            return False
+        if not isinstance(self.what, str):
+            return address is not None and address.version == self.what.version and address in self.what
+        host = place.host.lower().rstrip(".")
+        return self.what == "*" or host == self.what or host.endswith(f".{self.what}")
+
+
+@dataclass(frozen=True, slots=True)
+class Proxies:
+    http: Proxy | None
+    https: Proxy | None
+    exempt: tuple[Exempt, ...] = ()
+
+    def of(self, place: Place) -> Proxy | None:
+        """Returns the proxy for a connection to this place, None for a direct one."""
+        proxy = self.https if place.tls else self.http
+        if proxy is None:
+            return None
+        address = _address(place.host)
+        if _is_loopback(place.host, address) or any(each.matches(place, address) for each in self.exempt):
+            return None
+        return proxy
+
+    def head(self, place: Place, head: bytes) -> bytes:
+        """Returns the head of a request, changed if it goes to a proxy without a tunnel. `head`: as from `prepared`."""
+        proxy = None if place.tls else self.of(place)
+        return head if proxy is None else _to_proxy(place, head, proxy.authorization)
+
+
+@functools.lru_cache(maxsize=256)
+def _to_proxy(place: Place, head: bytes, authorization: str | None) -> bytes:
+    method, _, rest = head.partition(b" ")
+    line = b"" if authorization is None else f"Proxy-Authorization: {authorization}\r\n".encode()
+    return b"%b http://%b%b%b" % (method, host_header(place).encode(), rest, line)
+
+
+def proxies(http: Proxy | None, https: Proxy | None, exempt: Sequence[Exempt]) -> Proxies | None:
+    """Returns None if no proxy is set."""
+    return Proxies(http, https, tuple(exempt)) if http or https else None
+
+
+def proxy(text: str) -> Proxy:
+    """Parses `http://user:password@host:port`; the scheme may be missing. Raises ValueError."""
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        host, port = (parts.hostname or "").encode("idna").decode(), parts.port or _DEFAULT_PORT
+    except ValueError:
+        raise ValueError(_FORMAT) from None
+    if parts.scheme != "http" or not host:
+        raise ValueError(_FORMAT)
+    authorization = None
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        authorization = "Basic " + base64.b64encode(pair.encode()).decode()
+    return Proxy(Place(False, host, port), authorization)
+
+
+def exemptions(text: str) -> tuple[Exempt, ...]:
+    """Parses `example.com, .example.org, 10.0.0.0/8, [::1]:8080, *`. An entry that is nothing of these is a name."""
+    return tuple(_exempt(entry) for entry in text.replace(",", " ").split())
+
+
+def _exempt(entry: str) -> Exempt:
+    network = _network(entry)
+    if network is not None:
+        return Exempt(network)
+    what, colon, digits = entry.rpartition(":")
+    port = int(digits) if colon and digits.isascii() and digits.isdigit() else None
+    if port is None:
+        what = entry
+    network = _network(what)
+    return Exempt(network if network is not None else what.lower().removeprefix("*.").strip("."), port)
+
+
+def _network(text: str) -> IPv4Network | IPv6Network | None:
+    try:
+        return ip_network(text.removeprefix("[").removesuffix("]"), strict=False)
+    except ValueError:
+        return None
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        found = ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return mapped or found
+
+
+def _is_loopback(host: str, address: IPv4Address | IPv6Address | None) -> bool:
+    if address is not None:
+        return address.is_loopback
+    name = host.lower().rstrip(".")
+    return name == "localhost" or name.endswith(".localhost")

@@ -12,7 +12,7 @@ from worker.core.settings import SALT_KEY, SEAL_VARIABLE, SHARED, address, flag,
 from worker.core.sign_in import settings as sign_in
 
 from ..config import observability as otel
-from ..http_client import proxies
+from ..http_client.request import Proxies, exemptions, proxies, proxy
 
 Network = IPv4Network | IPv6Network
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -136,9 +136,9 @@ VARIABLES: tuple[Variable, ...] = (
     *(
         Variable(name, parse, default, meaning, edge=False, secret=secret)
         for upper, parse, default, secret, meaning in (
-            ("HTTPS_PROXY", proxies.proxy, None, True, "HTTP proxy for providers with https addresses"),
-            ("HTTP_PROXY", proxies.proxy, None, True, "HTTP proxy for providers with http addresses"),
-            ("NO_PROXY", proxies.exemptions, (), False, "names, addresses and networks that need no proxy"),
+            ("HTTPS_PROXY", proxy, None, True, "HTTP proxy for providers with https addresses"),
+            ("HTTP_PROXY", proxy, None, True, "HTTP proxy for providers with http addresses"),
+            ("NO_PROXY", exemptions, (), False, "names, addresses and networks that need no proxy"),
         )
         for name in (upper.lower(), upper)
     ),
@@ -261,7 +261,7 @@ class Settings:
     responses_kept_days: float
     responses_kept_mb: float
     tracing: otel.Tracing | None
-    proxies: proxies.Proxies | None
+    proxies: Proxies | None
     sign_in: sign_in.SignInSettings | None
     database_url: str | None = field(repr=False)
     alert_webhook_url: str | None = field(repr=False)
@@ -323,7 +323,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         jwt_leeway=values["JWT_LEEWAY"],
         spend_log_retention_days=values["SPEND_LOG_RETENTION_DAYS"],
         tracing=otel.tracing(values),
-        proxies=proxies.proxies(
+        proxies=proxies(
             values["http_proxy"] or values["HTTP_PROXY"],
             values["https_proxy"] or values["HTTPS_PROXY"],
             values["no_proxy"] or values["NO_PROXY"],

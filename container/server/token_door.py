@@ -12,8 +12,7 @@ from worker.core.identity.jwt import PublicKey, Token
 from worker.core.identity.verifier import FETCH_SECONDS, CannotFetch
 
 from ..http_client.client import Client
-from ..http_client.proxies import Proxies
-from ..http_client.request import HttpError
+from ..http_client.request import HttpError, Proxies
 from ..observability import log
 
 _MOST_KEYS = 1000

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from container.config.callbacks import CALLBACKS
 from container.config.load import Options, load
+from container.config.observability import CALLBACKS
 from container.proxy.startup import DEFAULT_PATH
 from container.server.settings import VARIABLES, Variable
 from tests.processes import ROOT

@@ -7,8 +7,7 @@ import pytest
 import trustme
 
 from container.http_client.client import Client
-from container.http_client.proxies import Proxies, proxy
-from container.http_client.request import CannotConnect, ConnectTimeout, ProxyFailed
+from container.http_client.request import CannotConnect, ConnectTimeout, Proxies, ProxyFailed, proxy
 from tests.container.http_client.conftest import Server
 from tests.container.http_client.support import HELLO, ask
 from tests.fakes.http_proxy import HttpProxy

@@ -1,14 +1,58 @@
-"""LiteLLM's callbacks and the environment variables that they read."""
+"""`general_settings.request_logging` and LiteLLM's callbacks."""
 
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from container.config import callbacks
-from container.config.callbacks import CALLBACKS
+from container.config import observability
+from container.config.document import ConfigError
+from container.config.observability import CALLBACKS, RequestLogging
 from container.engine import callback_modules
 from container.server.settings import VARIABLES
+
+MODEL = {"model_name": "mock", "litellm_params": {"model": "openai/mock", "mock_response": "Hi"}}
+
+
+@pytest.mark.parametrize(
+    ("value", "meaning"),
+    [
+        (True, RequestLogging()),
+        ("true", RequestLogging()),
+        (False, None),
+        (None, None),
+        ({}, RequestLogging()),
+        ({"contents": True}, RequestLogging(contents=True)),
+        ({"redact": False}, RequestLogging(contents=True)),
+        ({"redact": True, "max_bytes": 10}, RequestLogging(max_bytes=10)),
+        ({"file": "/tmp/requests"}, RequestLogging(file="/tmp/requests")),
+    ],
+)
+def test_valid_values(load_config, value, meaning):
+    config = load_config({"model_list": [MODEL], "general_settings": {"request_logging": value}})
+    assert config.options.request_logging == meaning
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong"),
+    [
+        ("yes please", "true or false"),
+        ({"content": True}, "Did you mean `contents`"),
+        ({"contents": True, "redact": True}, "contradicts"),
+        ({"file": 3}, "path"),
+        ({"max_bytes": 0}, "whole number"),
+        ({"max_bytes": True}, "whole number"),
+    ],
+)
+def test_invalid_values(load_config, value, wrong):
+    with pytest.raises(ConfigError, match=wrong):
+        load_config({"model_list": [MODEL], "general_settings": {"request_logging": value}})
+
+
+def test_logging_contents_causes_a_warning(load_config):
+    config = load_config({"model_list": [MODEL], "general_settings": {"request_logging": {"contents": True}}})
+    assert any(p.level == "warning" and "request_logging" in str(p) for p in config.problems)
+
 
 MODELS = [{"model_name": "a", "litellm_params": {"model": "openai/x", "mock_response": "hi"}}]
 
@@ -34,7 +78,7 @@ def test_litellm_knows_the_callback_and_reads_its_variables(name: str, litellms:
 
 def test_no_callback_variable_is_private_to_the_proxy():
     private = {v.name for v in VARIABLES if not v.edge}
-    assert not callbacks.variables(CALLBACKS) & private
+    assert not observability.callback_variables(CALLBACKS) & private
 
 
 def test_callback_with_a_missing_package_is_omitted(load_config):
