@@ -104,7 +104,7 @@ def map_body(context: Any, body: Any) -> Any:
     body = {name: value for name, value in body.items() if not authority.forbidden((name,))}
     if isinstance(body.get("model"), str) and body["model"]:
         body["model"] = MODELS[len(body) % len(MODELS)] or body["model"]
-    for name, most in (("dimensions", 1000), ("n", 10), ("best_of", 10)):
+    for name, most in (("dimensions", 1000), ("outputDimensionality", 1000), ("n", 10), ("best_of", 10)):
         if _is_number(body.get(name)) and most < body[name] <= COUNT["maximum"]:
             body[name] = most
     return body

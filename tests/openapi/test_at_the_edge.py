@@ -4,13 +4,13 @@ import pytest
 
 from tests.edge.conftest import MASTER_KEY, Edge, StartEdge, start_module_edge
 from tests.openapi.judge import Judge
-from tests.openapi.test_standalone import MANY_WRONG_KEYS, OPEN_ENDED, OPERATIONS
+from tests.openapi.test_standalone import MANY_WRONG_KEYS, OPEN_ENDED, OPERATIONS, THOROUGH
 from worker.core.api import openapi
 from worker.core.ledger.field_schemas import FIELD_SCHEMAS
 
 __all__ = ["start_module_edge"]
 
-EXAMPLES = 16
+EXAMPLES = 16 if THOROUGH else 8
 
 
 @pytest.fixture(scope="module")

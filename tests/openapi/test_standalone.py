@@ -1,20 +1,29 @@
 """The proxy against its own OpenAPI document."""
 
 import os
+import uuid
 from collections.abc import Iterator
+from typing import Any
 
+import httpx
 import pytest
 
 from tests.fakes.server import FakeProvider
+from tests.openapi.bounds import Bodies
 from tests.openapi.judge import Judge
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy
+from worker.core.api import openapi
 from worker.core.api.endpoints import ALL, ANTHROPIC, GOOGLE
+from worker.core.api.openapi_schemas import COUNT
+from worker.core.ledger.field_schemas import FIELD_SCHEMAS
 
-EXAMPLES = 100
-# Generating the bodies of Gemini's API takes long.
-FEWER = 20
+# How many calls are generated of each operation. The bounds of bodies do not depend on them, see below.
+THOROUGH = bool(os.environ.get("THOROUGH"))
+EXAMPLES = 100 if THOROUGH else 24
 # Operations that only read have a short query at most.
-READS = EXAMPLES if os.environ.get("THOROUGH") else 20
+READS = 100 if THOROUGH else 12
+# Generating the bodies of Gemini's API takes long.
+FEWER = 20 if THOROUGH else 12
 # schemathesis also sends wrong keys and expects 401 for each.
 MANY_WRONG_KEYS = {"FAILED_KEYS_PER_MINUTE": "1000000"}
 OPERATIONS = {endpoint.name: endpoint for endpoint in ALL}
@@ -29,6 +38,29 @@ OPEN_ENDED = {
     "compact",
     "input_tokens",
     *(name for name, endpoint in OPERATIONS.items() if endpoint.engine),
+}
+BODIES = Bodies(openapi.document(FIELD_SCHEMAS))
+BODIES_WITH_NEW_FIELDS = BODIES.with_new_fields()
+# Its vectors have 16,384 dimensions at most.
+MOST_OF_THE_MOCK = ("dimensions", COUNT["maximum"])
+_TEXT = [{"text": "hello"}]
+# What a body needs beside the field in question, made from a new id.
+REQUIRED: dict[str, Any] = {
+    "model": lambda _: "mock",
+    "messages": lambda _: [{"role": "user", "content": "hello"}],
+    "prompt": lambda _: "hello",
+    "input": lambda _: "hello",
+    "max_tokens": lambda _: 5,
+    "contents": lambda _: [{"role": "user", "parts": _TEXT}],
+    "content": lambda _: {"parts": _TEXT},
+    "requests": lambda _: [{"model": "models/mock", "content": {"parts": _TEXT}}],
+    "member": lambda id: {"user_id": id, "role": "user"},
+    "role": lambda _: "user",
+    "budgets": lambda id: [id],
+    "names": lambda id: [id],
+    "user_ids": lambda id: [id],
+    "team_ids": lambda id: [id],
+    **dict.fromkeys(("key", "name", "id", "team_id", "user_id", "budget_id"), lambda id: id),
 }
 
 
@@ -63,3 +95,24 @@ def test_responses_conform_standalone(judge: Judge, gateway: RunningProxy, name:
     examples = FEWER if name in GOOGLE else READS if name in READING else EXAMPLES
     judge.judge(name, examples, open_ended=name in OPEN_ENDED)
     assert '"internal_error"' not in gateway.log()
+
+
+@pytest.mark.parametrize("name", BODIES_WITH_NEW_FIELDS)
+def test_the_gateway_has_the_bounds_of_the_schema(gateway: RunningProxy, name: str):
+    """Each field of a body in turn: at, below and above each of its bounds, and of each other type."""
+    path, schema, fields = BODIES_WITH_NEW_FIELDS[name]
+    url = (gateway.url if name in GOOGLE else f"{gateway.url}/v1") + path.replace("{id}", "mock")
+    wrong = []
+    with httpx.Client(headers={"authorization": f"Bearer {MASTER_KEY}"}, timeout=30) as client:
+        for field, value in ((field, value) for field, one in fields.items() for value in BODIES.candidates(one)):
+            body = {each: REQUIRED[each](uuid.uuid4().hex) for each in schema.get("required", ())} | {field: value}
+            answer = client.post(url, json=body)
+            if not BODIES.fits(body, schema):
+                right = 400 <= answer.status_code < 500
+            elif name in OPEN_ENDED or b" already" in answer.content or (field, value) == MOST_OF_THE_MOCK:
+                right = answer.status_code < 500
+            else:
+                right = answer.status_code < 500 and answer.status_code not in (400, 422)
+            if not right:
+                wrong.append((answer.status_code, field, str(value)[:80], answer.text[:200]))
+    assert not wrong

@@ -353,7 +353,7 @@ _EMBEDDING: dict[str, Schema] = {
     "content": ref("GoogleContent"),
     "taskType": nullable(TEXT),
     "title": nullable(TEXT),
-    "outputDimensionality": nullable({"type": "integer", "minimum": 0, "maximum": 1000}),
+    "outputDimensionality": nullable(COUNT | {"minimum": 0}),
 }
 _STATUS = an_object({"code": {"type": "integer"}, "message": TEXT, "status": TEXT, "details": array(OBJECT)})
 
