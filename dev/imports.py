@@ -20,8 +20,8 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "values",
         "api log_text protocol settings",
         "ledger pricing",
-        "identity",
-        "configuration sign_in",
+        "identity openapi_schemas",
+        "configuration openapi sign_in",
     ),
     "container": (
         "container",

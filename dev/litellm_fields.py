@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from container.config.price_map import price_map
+from container.config.deployment import price_map
 from container.config.providers import DIRECT
 
 TARGET = Path(__file__).parents[1] / "container" / "formats" / "shared" / "litellm_fields.json"

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from container.config.price_map import MAP_FILE as TARGET
+from container.config.deployment import MAP_FILE as TARGET
 
 _SHIPPED_AS = "model_prices_and_context_window_backup.json"
 

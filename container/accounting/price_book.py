@@ -9,9 +9,8 @@ from worker.core.pricing.estimate import LARGEST
 from worker.core.pricing.prices import Charge, Price, no_unit
 from worker.core.pricing.quote import Quote
 
-from ..config.deployment import Deployment, over_presets, price_entry, split_route, tokenizer
+from ..config.deployment import Deployment, over_presets, price_entry, price_map, split_route, tokenizer
 from ..config.load import Config
-from ..config.price_map import price_map
 from ..formats.shared.capabilities import capabilities
 from ..routing.router import CHAINS, Router, RouteRequest, Target
 

@@ -14,9 +14,8 @@ from worker.core.api.google import KEY_HEADER
 from worker.core.api.health import RUNNING
 from worker.core.ledger import keys
 
-from ..config.deployment import Deployment
+from ..config.deployment import Deployment, price_map
 from ..config.load import Config
-from ..config.price_map import price_map
 from ..formats.shared.capabilities import capabilities
 from ..routing.router import Groups, Router, Target
 from ..server.context import RequestContext

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import orjson
 
 from worker import dashboard
-from worker.core.api import health, openapi
+from worker.core import openapi
+from worker.core.api import health
 from worker.core.api.admin import operators_only
 from worker.core.api.endpoints import dashboard_file
 from worker.core.api.errors import unknown_path
-from worker.core.ledger.field_schemas import FIELD_SCHEMAS
 
 from .. import VERSION
 from ..accounting.accounting import NoAccounting
@@ -52,7 +52,7 @@ class Health:
         context.respond(status, orjson.dumps(body), headers)
 
     async def description(self, context: RequestContext) -> None:
-        context.respond(200, openapi.text(FIELD_SCHEMAS).encode())
+        context.respond(200, openapi.text().encode())
 
 
 ENGINE_STATES = ("idle", "starting", "running")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from container.config.price_map import MAP_FILE, price_map
+from container.config.deployment import MAP_FILE, price_map
 from container.config.providers import DIRECT, ENGINE_NEEDS, ENGINE_PROVIDERS
 from container.engine import engine_environment
 from container.request.authority import forbidden

@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import ignored_auth, positive_data_accept
 
 from container.request import authority
 from worker.core.api.endpoints import GOOGLE, KEY_REGENERATE, TABLE
-from worker.core.api.openapi_schemas import COUNT
+from worker.core.openapi_schemas import COUNT
 from worker.core.values.money import MAX_USD
 
 # Most calls name an existing model, because unknown models exercise little.

@@ -226,10 +226,9 @@ class Edge:
 
 
 def _description() -> Any:
-    from core.api import openapi
-    from core.ledger.field_schemas import FIELD_SCHEMAS
+    from core import openapi
 
-    return text_response(openapi.text(FIELD_SCHEMAS))
+    return text_response(openapi.text())
 
 
 def _address(address: str) -> tuple[str, str]:

@@ -15,8 +15,7 @@ import orjson
 
 from worker.core.pricing.prices import LEAST_OF_RESPONSES
 
-from ...config.deployment import Deployment, split_route
-from ...config.price_map import price_map
+from ...config.deployment import Deployment, price_map, split_route
 from ...request.completion import LABELS
 
 MAX_TOKENS, MAX_COMPLETION_TOKENS = "max_tokens", "max_completion_tokens"

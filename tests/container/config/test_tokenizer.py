@@ -7,9 +7,8 @@ import pytest
 import tiktoken.model
 
 from container.accounting.price_book import PriceBook
-from container.config.deployment import tokenizer
+from container.config.deployment import price_map, tokenizer
 from container.config.load import load
-from container.config.price_map import price_map
 from container.config.providers import split_model
 from container.proxy.catalog import catalog
 from container.routing.router import Router

@@ -3,7 +3,7 @@
 All fields stand in one table. These are generated from it: the columns of `ledger_keys` and their migrations
 (`schema`), the row type (`Key`), validation for `/key/generate`, `/key/update`, `/key/{key}/regenerate` and keys in the
 config file (`KEYS.read`), the responses of `/key/info` and `/key/list` (`shown`), the OpenAPI description
-(`api.openapi_schemas`), the options of `litellm-router keys create` and `update`, the dashboard's form, and the table
+(`core.openapi_schemas`), the options of `litellm-router keys create` and `update`, the dashboard's form, and the table
 in docs/keys.md. A new field is one line in `Key`.
 
 A secret is generated once, shown once, and stored only as its SHA-256.

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from container.config.price_map import price_map
+from container.config.deployment import price_map
 from container.config.providers import DIRECT
 from container.formats.shared.capabilities import (
     Capabilities,

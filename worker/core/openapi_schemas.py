@@ -5,9 +5,11 @@ Dialect: https://json-schema.org/draft/2020-12, as in OpenAPI 3.1.
 """
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
-Schema = dict[str, Any]
+from .ledger.keys import KEYS
+from .ledger.owners import BUDGETS, OF_KIND
+from .values.fields import DURATION, Field, FieldTable, Schema
 
 TEXT: Schema = {"type": "string"}
 FLAG: Schema = {"type": "boolean"}
@@ -144,18 +146,43 @@ _SPEND_LINE: dict[str, Schema] = {
 }
 
 
-class Fields(Protocol):
-    """The schemas of fields, by name: `sent` in requests, `shown` in responses. See `ledger.field_schemas`."""
+# The fields of keys, owners and budgets, from the tables in `ledger.keys` and `ledger.owners`.
+
+
+class Fields(NamedTuple):
+    """The schemas of fields, by name: `sent` in requests, `shown` in responses."""
 
     sent: dict[str, Schema]
     shown: dict[str, Schema]
 
 
-def schemas(key: Fields, duration: Schema) -> dict[str, Schema]:
-    """Returns the schemas of models, keys and spending. `key`: a key's fields. `duration`: a string such as 30d."""
+def _sent(field: Field) -> Schema:
+    """The schema of a request field; null unsets it. `x-form` describes the dashboard's input."""
+    meaning = f"{field.meaning[0].upper()}{field.meaning[1:]}."
+    schema: Schema = {"anyOf": [field.kind.schema, {"type": "null"}], "description": meaning}
+    if field.form:
+        choices = [list(one) for one in field.form.choices]
+        schema["x-form"] = {"input": field.kind.argument, **field.form._asdict(), "choices": choices}
+    return schema
+
+
+def _fields(table: FieldTable) -> Fields:
+    return Fields(
+        {name: _sent(field) for name, (_, field) in table.fields.items()},
+        {shown: field.kind.shown for field in table.columns.values() if (shown := field.shown or field.name)},
+    )
+
+
+_KEY, BUDGET = _fields(KEYS), _fields(BUDGETS)
+# By the kind of owner.
+OWNERS = {name: _fields(kind.table) for name, kind in OF_KIND.items()}
+
+
+def schemas() -> dict[str, Schema]:
+    """Returns the schemas of models, keys and spending."""
 
     def key_request(own: dict[str, Schema], required: Iterable[str] = ()) -> Schema:
-        return an_object({**own, **key.sent}, required, additionalProperties=NOTHING_ELSE)
+        return an_object({**own, **_KEY.sent}, required, additionalProperties=NOTHING_ELSE)
 
     return {
         "Error": an_object(
@@ -222,7 +249,7 @@ def schemas(key: Fields, duration: Schema) -> dict[str, Schema]:
         "KeyRegenerate": key_request(
             {
                 "new_key": nullable(ref("Secret")),
-                "grace_period": nullable({"anyOf": [duration, {"enum": ["", "0"]}]}),
+                "grace_period": nullable({"anyOf": [DURATION, {"enum": ["", "0"]}]}),
             }
         ),
         "KeyNamed": an_object({"key": _NAMED}, ["key"], additionalProperties=NOTHING_ELSE),
@@ -258,8 +285,8 @@ def schemas(key: Fields, duration: Schema) -> dict[str, Schema]:
         ),
         "Secret": {"type": "string", "pattern": "^sk-[!-~]{5,253}$"},
         "Key": an_object(
-            {"token": TEXT, **key.shown, **COUNTS, "budget_reset_at": MOMENT},
-            ["token", *key.shown, *COUNTS, "budget_reset_at"],
+            {"token": TEXT, **_KEY.shown, **COUNTS, "budget_reset_at": MOMENT},
+            ["token", *_KEY.shown, *COUNTS, "budget_reset_at"],
         ),
         "KeyInfo": an_object({"key": TEXT, "info": ref("Key")}, ["key", "info"]),
         "KeyList": an_object(

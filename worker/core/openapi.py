@@ -1,24 +1,24 @@
 """`/openapi.json`: the OpenAPI 3.1 description of this API, identical at the edge and in the proxy.
 
-The paths come from `endpoints.ALL`, the schemas from openapi_schemas.py.
+The paths come from `api.endpoints.ALL`, the schemas from openapi_schemas.py.
 Source: https://spec.openapis.org/oas/v3.1.1.html
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
-from ..values.fields import MAX_TAG, printable_schema
-from .endpoints import ALL, GOOGLE, RESPONSE, Endpoint
+from .api.endpoints import ALL, GOOGLE, RESPONSE, Endpoint
 from .openapi_schemas import (
+    BUDGET,
     COUNTS,
     FLAG,
     MOMENT,
     NOTHING_ELSE,
     OBJECT,
+    OWNERS,
     TEXT,
-    Fields,
     Schema,
     an_object,
     array,
@@ -27,6 +27,7 @@ from .openapi_schemas import (
     schemas,
 )
 from .openapi_schemas import SCHEMAS as GOOGLES_SCHEMAS
+from .values.fields import MAX_TAG, printable_schema
 
 # The parts about teams, users, end users, tags and budgets.
 
@@ -51,16 +52,6 @@ _USERS_FILTERS: dict[str, Schema] = {
     "team": TEXT,
 }
 _TEAMS_FILTERS = {"user_id": TEXT, "team_id": TEXT, "team_alias": TEXT}
-
-
-class OwnerFields(Protocol):
-    """The schemas of the fields of owners and budgets; see `ledger.field_schemas`."""
-
-    @property
-    def owners(self) -> Mapping[str, Fields]: ...
-
-    @property
-    def budget(self) -> Fields: ...
 
 
 def _by_path(kind: str, _owner_schemas: Mapping[str, str]) -> dict[str, str]:
@@ -130,11 +121,11 @@ def _owner_queries(page: Schema, size: Schema) -> dict[str, dict[str, Schema]]:
     }
 
 
-def _owner_schemas(fields: OwnerFields) -> dict[str, Schema]:
+def _owner_schemas() -> dict[str, Schema]:
     """Returns the schemas of components."""
     found: dict[str, Schema] = {}
     for kind, (name, words, id, _) in _OWNER_KINDS.items():
-        sent, shown = fields.owners[kind].sent, fields.owners[kind].shown
+        sent, shown = OWNERS[kind].sent, OWNERS[kind].shown
         found |= _requests(name, id, _TAG if kind == "tag" else _ID, sent, optional=kind in ("team", "user"))
         row = {id: TEXT, **shown, **COUNTS, "budget_reset_at": MOMENT, "litellm_budget_table": nullable(ref("Budget"))}
         found[name] = an_object(row, row)
@@ -153,7 +144,7 @@ def _owner_schemas(fields: OwnerFields) -> dict[str, Schema]:
         "required": [],
         "anyOf": [{"required": ["user_id"]}, {"required": ["user_email"], "properties": {"user_email": by_email}}],
     }
-    return found | _others() | _budgets(fields.budget)
+    return found | _others() | _budgets()
 
 
 def _requests(name: str, id: str, its: Schema, sent: Mapping[str, Schema], *, optional: bool) -> dict[str, Schema]:
@@ -225,11 +216,11 @@ def _others() -> dict[str, Schema]:
     }  # fmt: skip
 
 
-def _budgets(budget: Fields) -> dict[str, Schema]:
-    row = {"budget_id": TEXT, **budget.shown}
+def _budgets() -> dict[str, Schema]:
+    row = {"budget_id": TEXT, **BUDGET.shown}
     setting = {"field_name": TEXT, "field_type": TEXT, "field_description": TEXT, "field_value": {}}
     return {
-        **_requests("Budget", "budget_id", _ID, budget.sent, optional=True),
+        **_requests("Budget", "budget_id", _ID, BUDGET.sent, optional=True),
         "BudgetDelete": an_object({"id": _ID}, ["id"], additionalProperties=NOTHING_ELSE),
         "BudgetsNamed": _named("budgets"),
         "Budget": an_object(row, row),
@@ -368,23 +359,13 @@ _QUERIES: dict[str, dict[str, Schema]] = {
 }
 
 
-class FieldSchemas(OwnerFields, Protocol):
-    """`ledger.field_schemas.FIELD_SCHEMAS`, passed in because this package does not import the ledger."""
-
-    @property
-    def key(self) -> Fields: ...
-
-    @property
-    def duration(self) -> Schema: ...
-
-
 @cache
-def text(fields: FieldSchemas) -> str:
+def text() -> str:
     """Returns the document as JSON, built on first use."""
-    return json.dumps(document(fields))
+    return json.dumps(document())
 
 
-def document(fields: FieldSchemas) -> dict[str, Any]:
+def document() -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in ALL:
         paths[endpoint.path] = {endpoint.methods[0].lower(): _operation(endpoint, endpoint.name)}
@@ -415,7 +396,7 @@ def document(fields: FieldSchemas) -> dict[str, Any]:
                 for dialect in ("", _GOOGLES)
                 for status, meaning in _ERRORS.items()
             },
-            "schemas": schemas(fields.key, fields.duration) | _owner_schemas(fields) | GOOGLES_SCHEMAS,
+            "schemas": schemas() | _owner_schemas() | GOOGLES_SCHEMAS,
         },
     }
 
