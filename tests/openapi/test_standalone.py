@@ -12,10 +12,9 @@ from tests.fakes.server import FakeProvider
 from tests.openapi.bounds import Bodies
 from tests.openapi.judge import Judge
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy
-from worker.core.api import openapi
+from worker.core import openapi
 from worker.core.api.endpoints import ALL, ANTHROPIC, GOOGLE
-from worker.core.api.openapi_schemas import COUNT
-from worker.core.ledger.field_schemas import FIELD_SCHEMAS
+from worker.core.openapi_schemas import COUNT
 
 # How many calls are generated of each operation. The bounds of bodies do not depend on them, see below.
 THOROUGH = bool(os.environ.get("THOROUGH"))
@@ -39,7 +38,7 @@ OPEN_ENDED = {
     "input_tokens",
     *(name for name, endpoint in OPERATIONS.items() if endpoint.engine),
 }
-BODIES = Bodies(openapi.document(FIELD_SCHEMAS))
+BODIES = Bodies(openapi.document())
 BODIES_WITH_NEW_FIELDS = BODIES.with_new_fields()
 # Its vectors have 16,384 dimensions at most.
 MOST_OF_THE_MOCK = ("dimensions", COUNT["maximum"])
