@@ -7,12 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
+from litellm_router import main
 
+from dev.session import Session
 from tests.dev.conftest import wait_for
 from tests.ipv6 import needs_ipv6
 from tests.processes import free_tcp_port
@@ -87,7 +89,16 @@ def run_curl(line: str, **environment: str) -> str:
     return done.stdout
 
 
-def test_listens_and_its_curl_works_as_printed(start: Callable[..., Dev]) -> None:
+def end(dev: Dev, number: signal.Signals) -> None:
+    """The signal ends it in order, with workerd and the proxy."""
+    family = dev.descendants()
+    assert len(family) >= 2
+    dev.process.send_signal(number)
+    assert dev.process.wait(20) == 0
+    assert [pid for pid in family if _runs(pid)] == []
+
+
+def test_listens_and_its_curl_works_as_printed_until_sigterm(start: Callable[..., Dev]) -> None:
     dev = start("--runtime", "offline")
     line = dev.wait_until_it_listens()
     assert line.startswith(f"Listening on http://127.0.0.1:{dev.port} - try: curl ")
@@ -97,18 +108,12 @@ def test_listens_and_its_curl_works_as_printed(start: Callable[..., Dev]) -> Non
     assert '"object":"chat.completion"' in run_curl(line)
     assert "proxy | " in dev.err
     assert (ROOT / f".dev/{dev.port}/dev.log").read_text().count("proxy | ") > 0
+    end(dev, signal.SIGTERM)
 
 
-def test_a_custom_key_is_not_printed(start: Callable[..., Dev]) -> None:
-    dev = start("--runtime", "offline", LITELLM_MASTER_KEY="sk-my-own-key")
-    line = dev.wait_until_it_listens()
-    assert "Bearer $LITELLM_MASTER_KEY" in line
-    assert '"object":"chat.completion"' in run_curl(line, LITELLM_MASTER_KEY="sk-my-own-key")
-    assert "invalid_api_key" in run_curl(line, LITELLM_MASTER_KEY="sk-1234")
-    assert "sk-my-own-key" not in dev.out + dev.err
-
-
-def test_another_config_is_served_and_the_built_catalog_is_unchanged(start: Callable[..., Dev], tmp_path: Path) -> None:
+def test_another_config_is_served_until_ctrl_c_and_the_built_catalog_is_unchanged(
+    start: Callable[..., Dev], tmp_path: Path
+) -> None:
     built = ROOT / "worker" / "catalog.py"
     before = built.read_bytes() if built.exists() else None
     config = tmp_path / "other.yaml"
@@ -122,34 +127,17 @@ def test_another_config_is_served_and_the_built_catalog_is_unchanged(start: Call
     assert "Runtime: offline, because the image of `wrangler dev` holds litellm_config.yaml" in dev.err
     assert '"content":"hi"' in run_curl(line)
     assert (built.read_bytes() if built.exists() else None) == before
-    refused = start("--config", str(config), "--runtime", "wrangler")
-    assert refused.process.wait(30) == 1
-    assert "wrangler dev builds the image, which holds litellm_config.yaml" in refused.err
-
-
-def test_without_an_enabled_model_the_curl_requests_health(start: Callable[..., Dev], tmp_path: Path) -> None:
-    config = tmp_path / "other.yaml"
-    config.write_text("model_list: [{model_name: later, litellm_params: {model: openai/x}}]\n")
-    line = start("--config", str(config), "--runtime", "offline").wait_until_it_listens()
-    assert '"models":[]' in run_curl(line).replace(" ", "")
-    assert line.endswith("/health  # no model is on: litellm-router check says what to set")
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_signals_end_everything(start: Callable[..., Dev], number: signal.Signals) -> None:
-    dev = start("--runtime", "offline")
-    run_curl(dev.wait_until_it_listens())
-    family = dev.descendants()
-    assert len(family) >= 2  # workerd and the proxy
-    dev.process.send_signal(number)
-    assert dev.process.wait(20) == 0
-    assert [pid for pid in family if _runs(pid)] == []
+    end(dev, signal.SIGINT)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG")
-def test_kill_9_leaves_no_orphans(start: Callable[..., Dev]) -> None:
-    dev = start("--runtime", "offline")
-    run_curl(dev.wait_until_it_listens())
+def test_a_custom_key_is_not_printed_and_kill_9_leaves_no_orphans(start: Callable[..., Dev]) -> None:
+    dev = start("--runtime", "offline", LITELLM_MASTER_KEY="sk-my-own-key")
+    line = dev.wait_until_it_listens()
+    assert "Bearer $LITELLM_MASTER_KEY" in line
+    assert '"object":"chat.completion"' in run_curl(line, LITELLM_MASTER_KEY="sk-my-own-key")
+    assert "invalid_api_key" in run_curl(line, LITELLM_MASTER_KEY="sk-1234")
+    assert "sk-my-own-key" not in dev.out + dev.err
     family = dev.descendants()
     dev.process.kill()
     dev.process.wait(10)
@@ -165,54 +153,80 @@ def test_a_dead_workerd_is_reported(start: Callable[..., Dev]) -> None:
     assert "workerd ended by itself" in dev.err
 
 
-def test_a_taken_port_is_reported(start: Callable[..., Dev]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        dev = start("--port", str(port))
-        assert dev.process.wait(30) == 1
-    wanted = f"Port {port} on 127.0.0.1 is taken; end what listens there or choose another with --port."
-    assert dev.err == f"litellm-router dev: {wanted}\n"
-
-
-def test_a_missing_config_is_reported(start: Callable[..., Dev]) -> None:
-    dev = start("--config", "no-such.yaml")
-    assert dev.process.wait(30) == 1
-    assert dev.err == "litellm-router dev: There is no config no-such.yaml; name one with --config.\n"
-
-
 @needs_ipv6
-def test_listens_on_ipv6_if_requested(start: Callable[..., Dev]) -> None:
+def test_listens_on_ipv6_if_requested_until_sighup(start: Callable[..., Dev]) -> None:
     dev = start("--runtime", "offline", "--host", "::1")
     line = dev.wait_until_it_listens()
     assert f"http://[::1]:{dev.port}/v1" in line
     assert '"object":"chat.completion"' in run_curl(line)
+    end(dev, signal.SIGHUP)
 
 
-def test_the_default_key_is_refused_on_public_addresses(start: Callable[..., Dev]) -> None:
-    dev = start("--host", "0.0.0.0")
-    assert dev.process.wait(30) == 1
-    assert "everybody knows the master key sk-1234; set LITELLM_MASTER_KEY" in dev.err
+def test_without_an_enabled_model_the_curl_requests_health(tmp_path: Path) -> None:
+    config = tmp_path / "other.yaml"
+    config.write_text("model_list: [{model_name: later, litellm_params: {model: openai/x}}]\n")
+    port = free_tcp_port()
+    example = Session.prepare(str(config), "127.0.0.1", port).example()
+    assert example == f"curl http://127.0.0.1:{port}/health  # no model is on: litellm-router check says what to set"
 
 
-def test_wrangler_without_docker_is_refused(start: Callable[..., Dev], tmp_path: Path) -> None:
-    dev = start("--runtime", "wrangler", WRANGLER_DOCKER_BIN=str(tmp_path / "none"))
-    assert dev.process.wait(30) == 1
-    assert re.search(r"wrangler dev needs Docker, and there is no Docker here; .*--runtime offline", dev.err)
+class Refused(Protocol):
+    def __call__(self, *arguments: str) -> str: ...
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """Runs the command in this process until it is refused, and returns what it says."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("LITELLM_MASTER_KEY", raising=False)
+
+    def refused(*arguments: str) -> str:
+        assert main(["dev", *arguments]) == 1
+        said = capsys.readouterr()
+        assert "Listening" not in said.out
+        return said.err
+
+    return refused
+
+
+def test_a_taken_port_is_reported(refused: Refused) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        wanted = f"Port {port} on 127.0.0.1 is taken; end what listens there or choose another with --port."
+        assert refused("--port", str(port)) == f"litellm-router dev: {wanted}\n"
+
+
+def test_a_missing_config_is_reported(refused: Refused, start: Callable[..., Dev]) -> None:
+    said = "litellm-router dev: There is no config no-such.yaml; name one with --config.\n"
+    assert refused("--config", "no-such.yaml") == said
+    dev = start("--config", "no-such.yaml")
+    assert (dev.process.wait(30), dev.err) == (1, said)
+
+
+def test_the_default_key_is_refused_on_public_addresses(refused: Refused) -> None:
+    said = refused("--host", "0.0.0.0", "--port", str(free_tcp_port()))
+    assert "everybody knows the master key sk-1234; set LITELLM_MASTER_KEY" in said
+
+
+def test_wrangler_without_docker_is_refused(refused: Refused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WRANGLER_DOCKER_BIN", str(tmp_path / "none"))
+    said = refused("--runtime", "wrangler", "--port", str(free_tcp_port()))
+    assert re.search(r"wrangler dev needs Docker, and there is no Docker here; .*--runtime offline", said)
+
+
+def test_wrangler_with_another_config_is_refused(refused: Refused, tmp_path: Path) -> None:
+    config = tmp_path / "other.yaml"
+    config.write_text("model_list: [{model_name: friend, litellm_params: {model: openai/x, mock_response: hi}}]\n")
+    said = refused("--config", str(config), "--runtime", "wrangler", "--port", str(free_tcp_port()))
+    assert "wrangler dev builds the image, which holds litellm_config.yaml" in said
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "http"])
-def test_an_invalid_port_is_refused(start: Callable[..., Dev], port: str) -> None:
-    dev = start("--port", port)
-    assert dev.process.wait(30) == 2
-    assert f"'{port}' is not a port (1 to 65535)" in dev.err
-
-
-def test_the_second_start_answers_soon(start: Callable[..., Dev]) -> None:
-    """The Python snapshot exists after the first start. It takes about five seconds, and more on a busy machine."""
-    start("--runtime", "offline").wait_until_it_listens()
-    started = time.monotonic()
-    assert '"object":"chat.completion"' in run_curl(start("--runtime", "offline").wait_until_it_listens())
-    assert time.monotonic() - started < 60
+def test_an_invalid_port_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["dev", "--port", port])
+    assert ended.value.code == 2
+    assert f"'{port}' is not a port (1 to 65535)" in capsys.readouterr().err
 
 
 def _descendants(pid: int) -> list[int]:
