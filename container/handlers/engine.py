@@ -5,7 +5,7 @@ Transcriptions and translations go directly to a provider that has OpenAI's audi
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -26,8 +26,7 @@ from ..routing.health import OK, Outcome
 from ..routing.router import Router, Try
 from ..server.context import RequestContext
 from .attempts import drive, log_attempt, read_error, refusal
-from .completions import RequestParser
-from .relay import Renames, answer_headers, charge
+from .completions import RequestParser, answer_headers, charge
 
 # The names that providers use for a rerank's input tokens.
 _READ = ("prompt_tokens", "total_tokens", "input_tokens")
@@ -186,6 +185,65 @@ class EngineEndpoints:
             where = await self._engine.ready(limit)
             url, raw = where.base + endpoint.path, body.for_model(wire.engine_model(d, model))
         return await self._client.post(url, raw, {**where.headers, "content-type": body.content_type})
+
+
+class Rename:
+    """Replaces `old` with `new` in a byte stream. Bytes that may be the start of `old` are held back until the next
+    read."""
+
+    __slots__ = ("_held", "_new", "_old")
+
+    def __init__(self, old: bytes, new: bytes) -> None:
+        self._old = old
+        self._new = new
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        if self._held:
+            data = self._held + data
+        cut = len(data) - self._begun(data)
+        self._held = data[cut:]
+        return data[:cut].replace(self._old, self._new)
+
+    def end(self) -> bytes:
+        """Return the bytes held back, at the end of the stream."""
+        rest, self._held = self._held, b""
+        return rest
+
+    def _begun(self, data: bytes) -> int:
+        """Return how many trailing bytes may be the start of the old name."""
+        old = self._old
+        first = old[:1]
+        whole, end = data.find(old), 0
+        while whole >= 0:  # from the left, as `replace` does
+            end = whole + len(old)
+            whole = data.find(old, end)
+        at = data.find(first, max(len(data) - len(old) + 1, end))
+        while at >= 0:
+            if old.startswith(data[at:]):
+                return len(data) - at
+            at = data.find(first, at + 1)
+        return 0
+
+
+class Renames:
+    """Replaces several names. `pairs`: old and new name."""
+
+    __slots__ = ("_each",)
+
+    def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        self._each = [Rename(old, new) for old, new in pairs]
+
+    def feed(self, data: bytes) -> bytes:
+        for one in self._each:
+            data = one.feed(data)
+        return data
+
+    def end(self) -> bytes:
+        rest = b""
+        for one in self._each:
+            rest = one.feed(rest) + one.end()
+        return rest
 
 
 async def _pass_on(

@@ -10,8 +10,8 @@ import pytest
 from container.accounting.price_book import PriceBook
 from container.accounting.reservation import Reservation, Transcript, hidden_output
 from container.config.load import load
+from container.handlers.completions import charge
 from container.handlers.engine import usage
-from container.handlers.relay import charge
 from container.routing.router import Router, Try
 from tests.accounting.test_estimated_usage import Reports
 from worker.core.ledger.settle import Report

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.handlers.relay import Rename
+from container.handlers.engine import Rename
 
 OLD, NEW = b"5f0c5f0d", b"gpt"
 
