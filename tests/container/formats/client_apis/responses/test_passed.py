@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from container.formats.client_apis.responses import Fitted, PassedEvents, events_of, fitted, passed_response
 from container.formats.client_apis.responses.answer import blank_response
+from container.formats.client_apis.responses.passed import Fitted, PassedEvents, events_of, fitted, passed_response
 from container.formats.shared.tool_identifiers import names_given_back
 from container.formats.shared.wire import Plain
 from container.routing.health import Outcome
