@@ -51,6 +51,10 @@ MOST_INLINE = 64 * 1024
 WRITE_AFTER_MS = 100
 # This many carried reports are written at once, without waiting.
 MOST_CARRIED = 32
+# While others wait for the container, a request that follows another one within this time is decided together with
+# those that arrive until the event loop is idle: a commit costs as much as the rest of an admission.
+TOGETHER_MS = 20
+MOST_TOGETHER = 32
 # A configuration that no request has named for this long counts as replaced.
 OUT_OF_USE_SECONDS = 15.0
 
@@ -61,6 +65,14 @@ class _Carried(NamedTuple):
     report: settle.Report
     number: int
     oldest: int
+
+
+class _Asked(NamedTuple):
+    """A request that is decided together with others."""
+
+    ask: admit.AdmissionRequest
+    policy: Policy
+    result: asyncio.Future[dict[str, Any]]
 
 
 class Ledger(ContainerObject):
@@ -81,6 +93,10 @@ class Ledger(ContainerObject):
         self._carried: list[_Carried] = []  # not written yet
         self._write_soon: Any = None  # a proxy of `_write_carried`, created on first use
         self._write_awaited = False
+        self._running = 0  # requests that have no response yet
+        self._asked_at = 0  # when the last one came, in milliseconds
+        self._asked: list[_Asked] = []  # not decided yet
+        self._decide_soon: Any = None  # a proxy of `_decide`, created on first use
         found = self._store.run(schema.migrate(self._store.dialect))
         if not found["ok"]:
             raise RuntimeError(found["message"])
@@ -122,19 +138,23 @@ class Ledger(ContainerObject):
             steps=steps,
             without_limit=add_limit is not None,
         )
-        result = await self._let_in(ask, self._limits_of(configuration), incoming)
-        if result is None:
-            log("info", "client_left", request_id=request_id(incoming), reason="while it waited for a budget")
-            return error_response(client_left())
-        if not result["ok"]:
-            return js.Response.new("", status=403, headers=js_headers([(REFUSAL_HEADER, encode_refusal(result))]))
-        admitted = Admitted(
-            ask.id,
-            ask.instance,
-            lambda ack: grant_of(fields, result, add_limit, ack),
-            self._settle_soon,
-        )
-        return await self._own.answer(incoming, configuration, admitted)
+        self._running += 1
+        try:
+            result = await self._let_in(ask, self._limits_of(configuration), incoming)
+            if result is None:
+                log("info", "client_left", request_id=request_id(incoming), reason="while it waited for a budget")
+                return error_response(client_left())
+            if not result["ok"]:
+                return js.Response.new("", status=403, headers=js_headers([(REFUSAL_HEADER, encode_refusal(result))]))
+            admitted = Admitted(
+                ask.id,
+                ask.instance,
+                lambda ack: grant_of(fields, result, add_limit, ack),
+                self._settle_soon,
+            )
+            return await self._own.answer(incoming, configuration, admitted)
+        finally:
+            self._running -= 1
 
     async def admit(self, text: str) -> str:
         """Admits a request. Takes the fields of `ledger.admit.AdmissionRequest` except the lease, and the name of its
@@ -187,19 +207,57 @@ class Ledger(ContainerObject):
         (key, named), line = ask.line, self._line
         ended, result = line.ended if line is not None else 0, None
         if line is None or not line.has(key, named):
-            result = self._admit(ask, policy)
+            now = now_ms()
+            is_burst, self._asked_at = now - self._asked_at <= TOGETHER_MS, now
+            if is_burst and self._running > 1:
+                result = await self._together(ask, policy)
+            else:
+                (result,) = self._admit((ask,), policy)
             if "soon" not in result:
                 return result
         line = self._the_line()
 
         async def attempt() -> dict[str, Any]:
-            return self._admit(ask, policy)
+            return self._admit((ask,), policy)[0]
 
         size = 0 if incoming is None else MOST_INLINE
         waiting = line.wait(key, size, attempt, result, ended, named)
         if incoming is None or line.turns_away(key, size):  # a signal is dear, and not needed then
             return await waiting
         return await _unless_aborted(waiting, incoming.signal)
+
+    def _together(self, ask: admit.AdmissionRequest, policy: Policy) -> asyncio.Future[dict[str, Any]]:
+        """Decides the request with others that arrive at the same time, in one transaction."""
+        asked = _Asked(ask, policy, asyncio.get_running_loop().create_future())
+        if not self._asked:
+            if self._decide_soon is None:
+                self._decide_soon = create_proxy(self._decide)
+            kept("setTimeout")(self._decide_soon, 0)
+        self._asked.append(asked)
+        if len(self._asked) >= MOST_TOGETHER:
+            self._decide()
+        return asked.result
+
+    def _decide(self) -> None:
+        some, self._asked = self._asked, []
+        while some:
+            policy = some[0].policy
+            self._decide_those([one for one in some if one.policy is policy])
+            some = [one for one in some if one.policy is not policy]
+
+    def _decide_those(self, some: list[_Asked]) -> None:
+        """Decides requests under one policy. If that fails, it may be the fault of one: each is then decided alone."""
+        try:
+            results = self._admit(tuple(one.ask for one in some), some[0].policy)
+        except Exception as error:  # noqa: BLE001 whatever it is, every request gets an answer
+            if len(some) == 1:
+                some[0].result.set_exception(error)
+                return
+            for one in some:
+                self._decide_those([one])
+            return
+        for one, result in zip(some, results, strict=True):
+            one.result.set_result(result)
 
     def _the_line(self) -> "WaitingLine":
         if self._line is None:
@@ -364,18 +422,18 @@ class Ledger(ContainerObject):
         else:
             self._upkeep.set_alarm(now_ms())
 
-    def _admit(self, ask: admit.AdmissionRequest, policy: Policy) -> dict[str, Any]:
+    def _admit(self, asks: tuple[admit.AdmissionRequest, ...], policy: Policy) -> list[dict[str, Any]]:
         now = now_ms()
-        results = self._batch((ask,), policy) if self._carried else None
+        results = self._batch(asks, policy) if self._carried else None
         if results is None:
-            decision = batch(self._store.dialect, policy, (), (ask,), now, self._store.memory)
+            decision = batch(self._store.dialect, policy, (), asks, now, self._store.memory)
             results = self._store.run(decision)["results"]
-        (result,) = results
-        if result["ok"]:
-            self._upkeep.set_alarm_at(result["expires"])
+        for result in results:
+            if result["ok"]:
+                self._upkeep.set_alarm_at(result["expires"])
         if self._store.alerts:
             self._upkeep.alert_soon(now)
-        return result
+        return results
 
     def _changed(self, accounts: Collection[str] | None = None) -> None:
         """Money or slots of these accounts may have become free (None: of any), and a budget may be exhausted."""
