@@ -4,7 +4,6 @@ the ledger and sends the configuration.
 
 import asyncio
 import logging
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,13 +20,13 @@ from ..engine import Engine, same_engine
 from ..observability import log
 from ..proxy.configurations import Configurations, Reloading
 from ..proxy.gateway import Gateway, router_for
-from ..proxy.process import Running, announce, calm_garbage_collector, close, cores, say_listening, tracing_of
+from ..proxy.process import Launch, Running, announce, calm_garbage_collector, close, cores, say_listening, tracing_of
 from ..proxy.startup import accounting_of, declared, open_ledger, reasons_not_to_serve, warn_of_prices
 from ..routing.router import Router
 from ..routing.shared_health import SharedCooldowns
 from ..server.auth import Authenticator, count_failed_keys
 from ..server.http import MAX_HEADER_BYTES, MAX_HEADER_BYTES_OF_THE_EDGE, listen
-from ..server.settings import AUTO, Settings
+from ..server.settings import AUTO
 from ..server.settings import read as read_settings
 
 
@@ -49,13 +48,14 @@ def run(config_path: Path, environment: Mapping[str, str]) -> int:
     log.configure(settings.log_level)
     log.set_format(settings.log_format or config.options.log_format)
     logging.basicConfig(handlers=[log.Libraries()], level=logging.WARNING)
+    launch = Launch(config, config_path, settings, environment, listening)
     serve = _behind_the_edge if settings.internal_token else _alone
     try:
         if workers > 1:
             from ..workers.supervisor import supervise  # a single process does not need it
 
-            return supervise(config, config_path, settings, environment, listening, workers)
-        uvloop.run(serve(config, config_path, settings, environment, listening))
+            return supervise(launch, workers)
+        uvloop.run(serve(launch))
         return 0
     finally:
         for one in listening:
@@ -69,13 +69,8 @@ def _is_given_its_config(environment: Mapping[str, str]) -> bool:
     return settings.internal_token is not None and settings.internal_protocol >= GIVES_CONFIGURATION
 
 
-async def _alone(
-    config: Config,
-    path: Path,
-    settings: Settings,
-    environment: Mapping[str, str],
-    listening: list[socket.socket],
-) -> None:
+async def _alone(launch: Launch) -> None:
+    config, path, settings, environment, listening = launch
     router = router_for(config)
     claim, ledger = open_ledger(config, settings)
     engine = Engine(config, config.environment, start_timeout=settings.engine_start_timeout)
@@ -135,14 +130,9 @@ async def _alone(
         await close(tracing)
 
 
-async def _behind_the_edge(
-    config: Config,
-    path: Path,
-    settings: Settings,
-    environment: Mapping[str, str],
-    listening: list[socket.socket],
-) -> None:
-    """`config`: served until the edge has sent another one."""
+async def _behind_the_edge(launch: Launch) -> None:
+    """Serve the config until the edge has sent another one."""
+    config, path, settings, environment, listening = launch
     from ..proxy.catalog import catalog  # a standalone proxy does not need it
 
     assert settings.internal_token is not None

@@ -10,9 +10,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..config.document import CannotServe
 from ..config.load import Config
@@ -22,6 +22,17 @@ from ..server.settings import Settings
 
 if TYPE_CHECKING:
     from ..records.traces import Tracing
+
+
+class Launch(NamedTuple):
+    """What `serve` starts with. `path`: of the config file. `environment`: without what the file sets. `listening`: the
+    bound sockets."""
+
+    config: Config
+    path: Path
+    settings: Settings
+    environment: Mapping[str, str]
+    listening: list[socket.socket]
 
 
 EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from worker.core.ledger.admit import AdmissionRequest
@@ -26,7 +25,7 @@ from ..handlers.public import Sums
 from ..observability import log, metrics
 from ..proxy.configurations import ConfigWatch, engine_for, read_again
 from ..proxy.gateway import router_for
-from ..proxy.process import Watchdog, announce, calm_garbage_collector
+from ..proxy.process import Launch, Watchdog, announce, calm_garbage_collector
 from ..proxy.startup import Claim, declared, open_ledger, warn_of_prices
 from ..routing.shared_health import HealthBoard
 from ..server.auth import count_failed_keys
@@ -117,20 +116,11 @@ class Slots:
 class Hub:
     """`count`: the number of workers. `on_ready` is called once all of them serve."""
 
-    def __init__(
-        self,
-        config: Config,
-        path: Path,
-        settings: Settings,
-        environment: Mapping[str, str],
-        board: HealthBoard,
-        count: int,
-        on_ready: Callable[[], None],
-    ) -> None:
+    def __init__(self, launch: Launch, board: HealthBoard, count: int, on_ready: Callable[[], None]) -> None:
+        config, settings = launch.config, launch.settings
         self.config = config
-        self._path = path
         self._settings = settings
-        self._environment = environment
+        self._launch = launch
         self._board = board
         self._count = count
         self._on_ready: Callable[[], None] | None = on_ready
@@ -149,7 +139,7 @@ class Hub:
         self._departed: metrics.Recorded | None = None
         self._tasks: set[asyncio.Task] = set()
         self._changing = asyncio.Lock()
-        self.watch = ConfigWatch(path, self._reload, watches_file=settings.config_watch)
+        self.watch = ConfigWatch(launch.path, self._reload, watches_file=settings.config_watch)
 
     @property
     def _engine(self) -> Engine:
@@ -331,7 +321,7 @@ class Hub:
     async def _take(self) -> None:
         """Give a changed configuration to all workers. The first one tries it: if it cannot, nothing has changed."""
         before = self.config, self._generation
-        config = await read_again(self._path, self._environment, self._settings, self.config)
+        config = await read_again(self._launch.path, self._launch.environment, self._settings, self.config)
         if config is None:
             return
         running = self._engine

@@ -8,20 +8,17 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import NoReturn
 
 import uvloop
 
 from ..config.document import CannotServe
-from ..config.load import Config
 from ..observability import log
-from ..proxy.process import EXIT_CODE, announce, calm_garbage_collector, say_listening
+from ..proxy.process import EXIT_CODE, Launch, announce, calm_garbage_collector, say_listening
 from ..request.stored_input import secret_of_this_process
 from ..routing.shared_health import HealthBoard
 from ..server.http import shared_out
-from ..server.settings import Settings
 from .hub import NUMBER, Hub, keep
 from .worker import ENDS, Worker
 
@@ -38,36 +35,20 @@ _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _KILLED = 128
 
 
-def supervise(
-    config: Config,
-    path: Path,
-    settings: Settings,
-    environment: Mapping[str, str],
-    listening: list[socket.socket],
-    workers: int,
-) -> int:
+def supervise(launch: Launch, workers: int) -> int:
     """Serve with several workers until SIGTERM or SIGINT. Return the exit code."""
     secret_of_this_process()  # the same in all of them
     log.share()
-    board = HealthBoard(workers, max(_FEWEST_SLOTS, _SLOTS_PER_DEPLOYMENT * len(config.deployments)))
+    board = HealthBoard(workers, max(_FEWEST_SLOTS, _SLOTS_PER_DEPLOYMENT * len(launch.config.deployments)))
     calm_garbage_collector()
-    return _Supervisor(config, path, settings, environment, shared_out(listening, workers), board).run()
+    return _Supervisor(launch, shared_out(launch.listening, workers), board).run()
 
 
 class _Supervisor:
-    def __init__(
-        self,
-        config: Config,
-        path: Path,
-        settings: Settings,
-        environment: Mapping[str, str],
-        listening: list[list[socket.socket]],
-        board: HealthBoard,
-    ) -> None:
-        self._config = config
-        self._path = path
-        self._settings = settings
-        self._environment = environment
+    """`listening`: the sockets of each worker."""
+
+    def __init__(self, launch: Launch, listening: list[list[socket.socket]], board: HealthBoard) -> None:
+        self._launch = launch
         self._listening = listening
         self._board = board
         self._channel, self._hubs_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -184,18 +165,17 @@ class _Supervisor:
         addresses = [one.getsockname() for one in self._listening[0]]
 
         def say_ready() -> None:
-            announce(self._config)
-            say_listening(addresses, self._config)
+            announce(self._launch.config)
+            say_listening(addresses, self._launch.config)
 
         for each in self._listening:
             for one in each:
                 one.close()
 
         def hub() -> Hub:
-            given = (self._config, self._path, self._settings, self._environment)
-            return Hub(*given, self._board, self._board.workers, say_ready)
+            return Hub(self._launch, self._board, self._board.workers, say_ready)
 
-        uvloop.run(keep(hub, self._hubs_end, self._settings))
+        uvloop.run(keep(hub, self._hubs_end, self._launch.settings))
 
     def _work(self, number: int, end: socket.socket) -> None:
         self._channel.close()
@@ -204,8 +184,10 @@ class _Supervisor:
                 for one in each:
                     one.close()
 
+        config, settings = self._launch.config, self._launch.settings
+
         async def work() -> None:
-            await Worker(number, self._config, self._settings, self._board).serve(end, self._listening[number])
+            await Worker(number, config, settings, self._board).serve(end, self._listening[number])
 
         uvloop.run(work())
 

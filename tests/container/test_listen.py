@@ -10,6 +10,7 @@ import pytest
 
 from container.cli.serve import _alone
 from container.config.document import CannotServe
+from container.proxy.process import Launch
 from container.server.http import listen
 from container.server.settings import read
 from tests.ipv6 import needs_ipv6
@@ -153,4 +154,4 @@ async def test_address_occupied_at_the_last_moment_is_reported(bound, load_confi
     other.listen()
     settings = read({"PORT": str(port), "LEDGER_PATH": str(tmp_path / "ledger.db")})
     with pytest.raises(CannotServe, match=f"Cannot listen on 127.0.0.1 port {port}: Address already in use"):
-        await _alone(config, tmp_path / "config.yaml", settings, {}, ours)
+        await _alone(Launch(config, tmp_path / "config.yaml", settings, {}, ours))
