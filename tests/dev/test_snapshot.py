@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from dev.edge import OfflineEdge
 from dev.offline import snapshot, workerd
 from tests.dev.conftest import PROBE
 
@@ -22,8 +21,9 @@ def test_contains_the_standard_library_modules_imported_anywhere() -> None:
     assert not {"js", "workers", "a", "secrets", "uuid"} & set(found)
 
 
-def test_is_made_once_and_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = snapshot.find_or_make(MAIN, tmp_path)
+def test_is_made_once_and_reused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The probe's, which other tests use, too."""
+    made = snapshot.find_or_make(MAIN)
     assert made is not None
     assert made.stat().st_size > 10_000_000
 
@@ -31,7 +31,7 @@ def test_is_made_once_and_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         raise AssertionError("made again")
 
     monkeypatch.setattr(snapshot, "_make", never)
-    assert snapshot.find_or_make(MAIN, tmp_path) == made
+    assert snapshot.find_or_make(MAIN) == made
 
 
 def test_other_versions_or_modules_make_another_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,18 +54,13 @@ def test_old_snapshots_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert newest in left
 
 
-def test_the_worker_starts_without_a_snapshot(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_is_optional(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """test_bytecode starts a Worker without one."""
+
     def fail(modules: list[str]) -> bytes:
         raise workerd.WorkerdFailed("workerd has no such option")
 
     monkeypatch.setattr(snapshot, "_make", fail)
-    monkeypatch.setattr(snapshot, "CACHE", tmp_path / "cache")
-    edge = OfflineEdge(tmp_path, {}, None, wrangler_path=PROBE / "wrangler.jsonc", log=lambda line: None)
-    try:
-        assert edge.start("/hello") == 200
-    finally:
-        edge.stop()
+    assert snapshot.find_or_make(MAIN, tmp_path) is None
     said = capsys.readouterr().err
     assert "No snapshot of Python could be made, so the Worker starts slower: workerd has no such option" in said
