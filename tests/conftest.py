@@ -11,9 +11,12 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Collecting 14,000 tests makes millions of objects and next to no garbage.
 gc.disable()
 
+import functools
+import importlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -21,6 +24,10 @@ from hypothesis import settings
 from tests import canaries_of_answers, forked, order
 from tests.fakes.server import FakeProvider
 from tests.processes import ROOT, StartProxy, free_tcp_port, proxy_starter
+
+# Each client of httpx, and so of each SDK, would load all certificates: 24 ms of CPU thousands of times.
+_httpx: Any = importlib.import_module("httpx._transports.default")
+_httpx.create_ssl_context = functools.cache(_httpx.create_ssl_context)
 
 # The Worker imports its packages from `worker/`, so tests that import `worker.edge` need them there, too.
 sys.path.append(str(ROOT / "worker"))
