@@ -25,9 +25,10 @@ from tests import canaries_of_answers, forked, order
 from tests.fakes.server import FakeProvider
 from tests.processes import ROOT, StartProxy, free_tcp_port, proxy_starter
 
-# Each client of httpx, and so of each SDK, would load all certificates: 24 ms of CPU thousands of times.
-_httpx: Any = importlib.import_module("httpx._transports.default")
-_httpx.create_ssl_context = functools.cache(_httpx.create_ssl_context)
+# Each client, and so each SDK's, would load all certificates: 24 ms of CPU thousands of times.
+for _name in ("httpx", "httpx2"):  # the SDKs use the second one
+    _transport: Any = importlib.import_module(f"{_name}._transports.default")
+    _transport.create_ssl_context = functools.cache(_transport.create_ssl_context)
 
 # The Worker imports its packages from `worker/`, so tests that import `worker.edge` need them there, too.
 sys.path.append(str(ROOT / "worker"))
