@@ -18,7 +18,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "worker.core": (
         "core",
         "values",
-        "api log_text protocol settings",
+        "api log_text protocol shared_settings",
         "ledger pricing",
         "identity openapi_schemas",
         "configuration openapi sign_in",

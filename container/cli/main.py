@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from worker.core.ledger.keys import FIELDS
-from worker.core.settings import flag
+from worker.core.shared_settings import flag
 from worker.core.values.fields import Field
 
 from .. import VERSION

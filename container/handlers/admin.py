@@ -16,7 +16,7 @@ from worker.core.ledger import callers, permissions
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.administration import decide
 from worker.core.ledger.decision import Decision, Dialect
-from worker.core.settings import derived
+from worker.core.shared_settings import derived
 from worker.core.sign_in import flow
 from worker.core.sign_in.flow import SignIn
 from worker.core.sign_in.settings import SignInSettings

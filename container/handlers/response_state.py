@@ -23,7 +23,7 @@ from worker.core.ledger.keys import new_id
 from worker.core.pricing.estimate import Prompt, is_reference, prompt
 from worker.core.pricing.prices import LEAST_OF_RESPONSES, image_tokens
 from worker.core.pricing.usage import Usage, usage
-from worker.core.settings import derived
+from worker.core.shared_settings import derived
 
 from ..accounting.reservation import AnyReservation
 from ..config.deployment import Deployment, tokenizer

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from worker.core.api.errors import ApiError
 from worker.core.pricing.estimate import is_complete, is_reference
-from worker.core.settings import derived
+from worker.core.shared_settings import derived
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESSIV

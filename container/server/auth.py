@@ -22,7 +22,7 @@ from worker.core.api.endpoints import Endpoint
 from worker.core.api.errors import ApiError, forbidden, unauthenticated
 from worker.core.ledger.keys import SECRET_PREFIX, hash_secret
 from worker.core.protocol import TOKEN_HEADER
-from worker.core.settings import public_models
+from worker.core.shared_settings import public_models
 
 from .context import RequestContext
 from .settings import Network, Settings

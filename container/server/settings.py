@@ -8,7 +8,7 @@ from typing import Any
 from worker.core.api.headers import is_origin, parse_origins
 from worker.core.log_text import FORMATS
 from worker.core.protocol import PROTOCOL_VARIABLE
-from worker.core.settings import SALT_KEY, SEAL_VARIABLE, SHARED, address, flag, number, seal_secret, whole
+from worker.core.shared_settings import SALT_KEY, SEAL_VARIABLE, SHARED, address, flag, number, seal_secret, whole
 from worker.core.sign_in import settings as sign_in
 
 from ..config import observability as otel

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.server import FakeProvider
 from tests.responses.storing_provider import StoringProvider
-from worker.core.settings import seal_secret
+from worker.core.shared_settings import seal_secret
 
 from .conftest import MASTER_KEY, Edge, StartEdge
 from .money import Money

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from core.settings import SHARED, Setting, public_models, whole
+from core.shared_settings import SHARED, Setting, public_models, whole
 
 if TYPE_CHECKING:
     from core.sign_in.settings import SignInSettings

@@ -6,7 +6,7 @@ from typing import Any
 
 from core.api.errors import refused, unknown_path
 from core.protocol import MASTER, EdgeGrant
-from core.settings import derived
+from core.shared_settings import derived
 from core.sign_in import flow
 from core.sign_in.flow import SignIn
 from core.sign_in.settings import SignInSettings

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from container.request.stored_input import KEPT, Seal, SealedId, group_of, place_of
-from worker.core.settings import derived, seal_secret
+from worker.core.shared_settings import derived, seal_secret
 
 SECRET = seal_secret(None, "sk-master") or ""
 SEAL = Seal(SECRET)

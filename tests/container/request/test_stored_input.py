@@ -17,7 +17,7 @@ from container.request.stored_input import (
 )
 from worker.core.api.errors import ApiError
 from worker.core.pricing.estimate import refers
-from worker.core.settings import seal_secret
+from worker.core.shared_settings import seal_secret
 
 SEAL = Seal(seal_secret("salt", None) or "")
 HERE, THERE = place_of("here"), place_of("there")
