@@ -12,10 +12,9 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from worker.core.shared_settings import SALT_KEY, SEAL_VARIABLE, seal_secret
-
 from .ledger.accounts import Limits, Policy
 from .protocol import MOST_CONFIGURATIONS, GivenConfiguration
+from .shared_settings import SALT_KEY, SEAL_VARIABLE, seal_secret
 
 if TYPE_CHECKING:
     from .ledger.declared import AnyDeclared

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from worker.core.shared_settings import Setting, number
+from ..shared_settings import Setting, number
 
 # From the one that may do most: the first that somebody has applies.
 ROLES = ("proxy_admin", "proxy_admin_viewer", "internal_user", "internal_user_viewer")
