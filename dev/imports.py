@@ -1,4 +1,5 @@
-"""`python -m dev.imports`: finds circular imports between modules or packages, and imports from higher layers.
+"""`python -m dev.imports`: finds circular imports between modules or packages, imports from higher layers, and imports
+that the Worker could not follow.
 
 Every import counts, including those inside functions and those only for type checkers. A package depends on a sibling
 if any of its modules imports any module of the sibling.
@@ -78,6 +79,24 @@ def _longest(name: str, known: Mapping[str, Path]) -> str | None:
     while name and name not in known:
         name = name.rpartition(".")[0]
     return name or None
+
+
+def from_the_folder(root: Path = ROOT) -> list[str]:
+    """One line per absolute import of `worker` within `worker/`. In the Worker that folder is the import root, so there
+    is no such package."""
+    return [
+        f"{path.relative_to(root)}, line {node.lineno}: imports {name}; import it relatively"
+        for path in sorted((root / "worker").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in _absolute(node)
+        if name.partition(".")[0] == "worker"
+    ]
+
+
+def _absolute(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
 
 
 def circles(imports: Graph) -> list[list[str]]:
@@ -173,6 +192,7 @@ def _explained(group: list[str], imports: Graph) -> Iterator[str]:
 def main() -> int:
     imports = graph()
     problems = [line for group in circles(imports) for line in _explained(group, imports)] + climbing(imports)
+    problems += from_the_folder()
     print("\n".join(problems) or f"{len(imports)} modules, no circles.")
     return 1 if problems else 0
 

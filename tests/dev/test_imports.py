@@ -59,6 +59,20 @@ def test_top_level_folders_are_compared_too(write) -> None:
     assert imports.circles(found) == [["one", "two"]]
 
 
+@pytest.mark.parametrize("source", ["from worker.core import errors", "def f():\n    import worker.core.errors"])
+def test_an_import_that_only_a_checkout_can_follow_is_found(write, tmp_path: Path, source: str) -> None:
+    write({"worker/core/__init__.py": "", "worker/core/errors.py": "", "worker/core/a.py": source})
+    [line] = imports.from_the_folder(tmp_path)
+    assert line.startswith("worker/core/a.py, line ")
+
+
+def test_relative_imports_and_those_from_the_root_can_be_followed(write, tmp_path: Path) -> None:
+    write(
+        {"worker/core/__init__.py": "", "worker/core/a.py": "from . import errors", "worker/b.py": "from core import a"}
+    )
+    assert imports.from_the_folder(tmp_path) == []
+
+
 def test_the_worker_names_its_modules_without_the_folder(write) -> None:
     found = write({"worker/a.py": "from core.errors import Name", "worker/core/errors.py": "from a import other"})
     assert found["worker.a"] == {"worker.core.errors": 1}
