@@ -20,7 +20,7 @@ from .forwarding import (
     Instances,
     LedgerClient,
     LedgerUnavailable,
-    container_request,
+    forward,
     read_body,
     refuse_compressed,
 )
@@ -97,7 +97,7 @@ async def scrape(
     if states[name] == RUNNING:
         try:
             found = await instances.answer(
-                lambda: container_request(client, _METRICS, ()), [name], client, stand_in=False
+                lambda fetch: forward(fetch, client, _METRICS, ()), [name], client, stand_in=False
             )
             said = await found.response.text()
         except JsException:

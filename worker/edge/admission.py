@@ -47,7 +47,7 @@ from .forwarding import (
     NoContainer,
     client_left,
     configuration,
-    container_request,
+    forward,
     read_body,
     unavailable,
 )
@@ -250,7 +250,7 @@ class Admission:
         added = [(ASK_HEADER, asked)]
         try:
             response, status = await self._instances.ask(
-                lambda: container_request(client, billable.path, added, buffer), client
+                lambda fetch: forward(fetch, client, billable.path, added, buffer), client
             )
         except LedgerUnavailable as error:
             raise unavailable(error, client.id) from None
@@ -284,7 +284,11 @@ class Admission:
         """`instance`: the start id of the container that the request was admitted for."""
         added = [*grant.headers, (INSTANCE_HEADER, instance)]
         return await self._send(
-            grant, billable, names, lambda: container_request(billable.client, billable.path, added, buffer), again=True
+            grant,
+            billable,
+            names,
+            lambda fetch: forward(fetch, billable.client, billable.path, added, buffer),
+            again=True,
         )
 
     def _inline_length(self, client: Client) -> int:
@@ -303,7 +307,7 @@ class Admission:
         client = billable.client
         added = [(GRANT_HEADER, (await self.authenticate(billable.who, client.id)).encode())]
         parked = await self._instances.answer(
-            lambda: container_request(client, PARK_PREFIX + billable.path, added, *read),
+            lambda fetch: forward(fetch, client, PARK_PREFIX + billable.path, added, *read),
             billable.names,
             client,
             again=bool(read),
@@ -321,7 +325,7 @@ class Admission:
             raise
         going = [*grant.headers, (INSTANCE_HEADER, parked.instance)]
         served = await self._send(
-            grant, billable, [parked.name], lambda: container_request(client, GO_PREFIX + said["id"], going, None)
+            grant, billable, [parked.name], lambda fetch: forward(fetch, client, GO_PREFIX + said["id"], going, None)
         )
         return served, True
 

@@ -25,7 +25,7 @@ from core.protocol import GRANT_HEADER, MASTER, REQUEST_ID_HEADER, EdgeGrant
 from . import settings
 from .admission import Admission, BillableRequest, Presented
 from .container_life import longest_wake, read_limits
-from .forwarding import Client, Instances, LedgerClient, container_request
+from .forwarding import Client, Instances, LedgerClient, forward
 from .requests import candidates, instance_names, stand_in
 from .responses import (
     empty_response,
@@ -137,7 +137,7 @@ class Edge:
         grant = [(GRANT_HEADER, (await self._admission.authenticate(who, request_id)).encode())]
         bodies = () if client.method in ("GET", "HEAD") else (None,)
         found = await self._instances.answer(
-            lambda: container_request(client, path + search, grant, *bodies), names, client, again=True
+            lambda fetch: forward(fetch, client, path + search, grant, *bodies), names, client, again=True
         )
         return await without_body(found.response) if client.method == "HEAD" else found.response
 
@@ -190,7 +190,7 @@ class Edge:
         if running:
             added = [(GRANT_HEADER, grant.encode())]
             asking = self._instances.answer(
-                lambda: container_request(client, path, added), running, client, stand_in=False
+                lambda fetch: forward(fetch, client, path, added), running, client, stand_in=False
             )
             response = (await asking).response
         else:

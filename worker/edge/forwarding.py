@@ -25,11 +25,10 @@ from core.protocol import (
     NO_INSTANCE_HEADER,
     REQUEST_ID_HEADER,
     UNCONFIGURED,
-    to_json,
 )
 
 from .requests import FIRST, dropped, forwarded
-from .runtime.javascript import bindings, error_text, js, js_object, kept, or_none, variable
+from .runtime.javascript import bindings, error_text, js, js_object, kept, or_none, plain_object, variable
 from .runtime.log import log
 
 LEDGER_NAME = "ledger"
@@ -207,11 +206,11 @@ def configuration() -> Configuration:
     return own(CATALOG, lambda name: variable(env, name))
 
 
-def container_request(
-    client: Client, path_and_query: str, added: Iterable[tuple[str, str]], body: Any = _SAME_BODY
+def forward(
+    fetch: Any, client: Client, path_and_query: str, added: Iterable[tuple[str, str]], body: Any = _SAME_BODY
 ) -> Any:
-    """Builds the container's request, without credentials and with the `added` headers. The body is the client's own
-    stream, or `body`: a buffer or None.
+    """Sends the client's request to a container, without credentials and with the `added` headers. Returns a promise.
+    `fetch`: of an object's stub. The body is the client's own stream, or `body`: a buffer or None.
 
     HEAD becomes GET: on a new connection to the container, workerd loses the response to the request after a HEAD.
     """
@@ -223,19 +222,14 @@ def container_request(
             copy.headers.delete(name)
         for name, value in ours.items():
             copy.headers.set(name, value)
-        return copy
+        return fetch(copy)
     headers = forwarded(client.headers)
     headers.update(ours)
     if body is None:
         headers.pop("content-length", None)
-    # As one JSON string: each value would cross the boundary by itself.
-    init = kept("JSON.parse")(
-        to_json({"method": "GET" if method == "HEAD" else method, "headers": headers, "redirect": "manual"})
-    )
-    init.signal = request.signal
-    if body is not _SAME_BODY and body is not None:
-        init.body = body
-    return kept("Request.new")(url, init)
+    sent = {} if body is _SAME_BODY or body is None else {"body": body}
+    method = "GET" if method == "HEAD" else method
+    return fetch(url, method=method, headers=plain_object(headers), redirect="manual", signal=request.signal, **sent)
 
 
 @functools.cache
@@ -294,7 +288,7 @@ class Instances:
 
     async def answer(
         self,
-        make: Callable[[], Any],
+        send: Callable[[Any], Any],
         names: Iterable[str],
         client: Client,
         *,
@@ -303,22 +297,22 @@ class Instances:
     ) -> Answered:
         """Returns the response of the first instance that can serve. Raises NoContainer.
 
-        `make` builds the request. If it can do so `again`, with the same body, a refused request can go to another
-        instance. A body that can be sent only once is held back until an instance that has not responded lately says
-        that it serves. An instance that is being replaced is waited for if no other serves. `stand_in`: another
-        instance may be started in the meantime.
+        `send` calls the `fetch` that it is given; see `forward`. If it can do so `again`, with the same body, a refused
+        request can go to another instance. A body that can be sent only once is held back until an instance that has
+        not responded lately says that it serves. An instance that is being replaced is waited for if no other serves.
+        `stand_in`: another instance may be started in the meantime.
         """
         names = list(names)
         retry_after, sent = 5.0, False
         for number, name in enumerate(names):  # the list may grow
-            request, in_ledger = None, self._is_in_ledger(name)
+            began, in_ledger = False, self._is_in_ledger(name)
             waited_for = name in names[:number]
             try:
                 stub = self._stub(name)
                 refusal = None if self._is_trusted(name) else await self._wake(name, stub, patient=waited_for)
                 if refusal is None:
-                    request = make()
-                    response = await stub.fetch(request)
+                    began = True
+                    response = await send(stub.fetch)
                     headers = response.headers
                     if response.status != 503 or or_none(headers.get(NO_INSTANCE_HEADER)) is None:
                         self._trusted[name] = time.monotonic()
@@ -337,10 +331,10 @@ class Instances:
                 names.insert(number + 1, name)
                 continue
             except (JsException, TimeoutError) as error:
-                if in_ledger and (request is None or again) and self._finds_apart(error_text(error)):
+                if in_ledger and (again or not began) and self._finds_apart(error_text(error)):
                     names.insert(number + 1, name)
                     continue
-                sent = sent or request is not None
+                sent = sent or began
                 if client.left:
                     raise client_left() from None
                 # A missing engine only shows here: every call to the object fails.
@@ -348,7 +342,7 @@ class Instances:
             self._trusted.pop(name, None)
             retry_after = refusal.retry_after
             log("error", "instance_unavailable", request_id=client.id, instance=name, reason=refusal.reason)
-            if sent or (request is not None and not again):
+            if sent or (began and not again):
                 break
             if refusal.ending and not waited_for:
                 rest = names[number + 1 :]
@@ -361,18 +355,20 @@ class Instances:
             others = [*others, self._stand_in]
         return [*others, name]
 
-    async def ask(self, make: Callable[[], Any], client: Client) -> tuple[Any, int]:
-        """Sends a request with an ASK_HEADER, built by `make`, to the ledger object. Returns its response and status.
+    async def ask(self, send: Callable[[Any], Any], client: Client) -> tuple[Any, int]:
+        """Sends a request with an ASK_HEADER to the ledger object, as in `answer`. Returns its response and status.
 
         A 503 with NO_INSTANCE_HEADER means that the request was admitted but no container received it. Raises Apart,
         or LedgerUnavailable if the request may have been admitted or sent.
         """
         try:
             stub = self._ledger_stub()
-            response = await stub.fetch(make())
-            if response.status == 503 and _wants_configuration(response.headers):
+            response = await send(stub.fetch)
+            status = response.status
+            if status == 503 and _wants_configuration(response.headers):
                 await self._tell(stub)
-                response = await stub.fetch(make())
+                response = await send(stub.fetch)
+                status = response.status
         except JsException as error:
             if self._finds_apart(error_text(error)):
                 raise Apart from None
@@ -380,7 +376,6 @@ class Instances:
             if client.left:
                 raise client_left() from None
             raise LedgerUnavailable(error_text(error)) from None
-        status = response.status
         if status < 400:  # otherwise the ledger may have refused it
             self._trusted[FIRST] = time.monotonic()
         elif status == 503:

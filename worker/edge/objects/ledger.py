@@ -32,12 +32,12 @@ from core.protocol import (
 from ..forwarding import LedgerUnavailable, client_left
 from ..responses import error_response
 from ..runtime import interpreter
-from ..runtime.javascript import bindings, error_text, js, js_headers, kept, or_none, unwrapped, variable
+from ..runtime.javascript import bindings, error_text, headers_of, js, js_headers, kept, or_none, unwrapped, variable
 from ..runtime.log import log
 from ..runtime.sql import SqlStore
 from ..settings import read_ledger
 from .ledger_upkeep import AT_ONCE, LedgerUpkeep, now_ms
-from .own_container import Admitted, ContainerObject, OwnContainer, request_id
+from .own_container import Admitted, ContainerObject, OwnContainer, request_id, unconfigured
 from .usage_drain import LedgerFailed
 
 if TYPE_CHECKING:
@@ -120,15 +120,15 @@ class Ledger(ContainerObject):
         request to another instance or releases it.
         """
         incoming = interpreter.js_request(request)
-        headers = incoming.headers
-        asked = or_none(headers.get(ASK_HEADER))
+        headers = headers_of(incoming)
+        asked = headers.get(ASK_HEADER)
         if asked is None or self._own is None:
-            return await self._answer(incoming, self._configuration(headers))
+            return await self._answer(incoming, headers)
         fields, add_limit, claims, named, steps, candidates = decode_admission(asked)
         # An older Worker names the configuration only in a header.
-        configuration = self._configurations.named(named or or_none(headers.get(CONFIGURATION_HEADER)))
+        configuration = self._configurations.named(named or headers.get(CONFIGURATION_HEADER))
         if configuration is None:
-            return await self._answer(incoming, None)
+            return unconfigured(incoming)
         ask = admit.AdmissionRequest(
             **{"end_user": claims.end_user, **fields},
             instance=self._own.instance,
@@ -152,7 +152,7 @@ class Ledger(ContainerObject):
                 lambda ack: grant_of(fields, result, add_limit, ack),
                 self._settle_soon,
             )
-            return await self._own.answer(incoming, configuration, admitted)
+            return await self._own.answer(incoming, headers, configuration, admitted)
         finally:
             self._running -= 1
 

@@ -47,7 +47,19 @@ from ..container_life import PROBE_TIMEOUT, Lifecycle, NotServing, Started, Stor
 from ..forwarding import LedgerClient, LedgerUnavailable, broke_off
 from ..responses import error_response
 from ..runtime import interpreter
-from ..runtime.javascript import bindings, error_text, js, js_headers, js_object, kept, or_none, unwrapped, variable
+from ..runtime.javascript import (
+    bindings,
+    error_text,
+    headers_of,
+    js,
+    js_headers,
+    js_object,
+    kept,
+    or_none,
+    plain_object,
+    unwrapped,
+    variable,
+)
 from ..runtime.log import log
 from .usage_drain import Alarm, Drain, Failed, Ledger, LedgerFailed
 
@@ -195,11 +207,13 @@ class OwnContainer:
         token = self.life.serving
         return "" if token is None else self._instance_of(token)
 
-    async def answer(self, incoming: Any, configuration: Configuration, admitted: Admitted | None = None) -> Any:
+    async def answer(
+        self, incoming: Any, headers: Mapping[str, str], configuration: Configuration, admitted: Admitted | None = None
+    ) -> Any:
         """Returns the container's response unchanged, or a 503. A 503 with NO_INSTANCE_HEADER means that nothing was
-        sent; it has the grant if this object admitted the request. `configuration`: the request's."""
+        sent; it has the grant if this object admitted the request. `headers`, `configuration`: the request's."""
         try:
-            return await self._send_once(incoming, configuration, admitted)
+            return await self._send_once(incoming, headers, configuration, admitted)
         except NotServing as failure:
             why = ENDING if failure.ending else GONE if failure.gone else "1"
             return _with_grant(not_serving(incoming, failure, why), admitted)
@@ -211,23 +225,30 @@ class OwnContainer:
             refusal = errors.service_unavailable("The container ended before it responded.", retry_after=1)
         return error_response(refusal, dialect_of(path_of(incoming.url)))
 
-    async def _send_once(self, incoming: Any, configuration: Configuration, admitted: Admitted | None) -> Any:
+    async def _send_once(
+        self, incoming: Any, headers: Mapping[str, str], configuration: Configuration, admitted: Admitted | None
+    ) -> Any:
         """Retries only if nothing of the request was sent. Raises NotServing, ClientLeft or JsException."""
         reservation = None if admitted is None else admitted.reservation
         if admitted is None:
-            grant = or_none(incoming.headers.get(GRANT_HEADER))
+            grant = headers.get(GRANT_HEADER)
             reservation = None if grant is None else EdgeGrant.decode(grant).reservation or None
         again = True
         while True:
             try:
-                return await self._send(incoming, configuration, reservation, admitted)
+                return await self._send(incoming, dict(headers), configuration, reservation, admitted)
             except NeverConnected as error:
                 if not again or or_none(incoming.body) is not None:
                     raise NotServing(str(error), retry_after=1, gone=True) from None
             again = False
 
     async def _send(
-        self, incoming: Any, configuration: Configuration, reservation: str | None, admitted: Admitted | None
+        self,
+        incoming: Any,
+        headers: dict[str, str],
+        configuration: Configuration,
+        reservation: str | None,
+        admitted: Admitted | None,
     ) -> Any:
         """`reservation`: the id of the reservation that pays for the request; None if there is none."""
         token = self.life.serving or await self.life.ready(patient=False)
@@ -235,23 +256,21 @@ class OwnContainer:
         if giving is None or not giving.done():
             await self._give(token, configuration)
         instance = self._instance_of(token)
-        outgoing = kept("Request.new")(incoming)  # a copy, because the original's headers are immutable
-        headers = outgoing.headers
-        headers.set(TOKEN_HEADER, token)
+        headers[TOKEN_HEADER] = token
         if admitted is None:
-            foreseen = or_none(headers.get(INSTANCE_HEADER))
+            foreseen = headers.get(INSTANCE_HEADER)
         else:
             foreseen = admitted.instance
-            headers.delete(ASK_HEADER)
+            headers.pop(ASK_HEADER, None)
             grant = admitted.grant(self.drain.written(instance))
-            headers.set(GRANT_HEADER, grant.encode())
+            headers[GRANT_HEADER] = grant.encode()
             if grant.most_output is not None or grant.exhausted or grant.aliases:
-                headers.set(CATALOG_HEADER, catalog_of(headers.get(CATALOG_HEADER), grant))
+                headers[CATALOG_HEADER] = catalog_of(headers[CATALOG_HEADER], grant)
         if reservation is not None and foreseen != instance:
             await self._bind(reservation, instance)
         self.drain.touch()  # for every request, because the drain detects a container that hangs
         try:
-            response = await self._engine.fetch(outgoing)
+            response = await self._engine.fetch(incoming, headers=plain_object(headers))
         except JsException as error:
             if never_connected(error):
                 self.life.doubt()
@@ -436,18 +455,19 @@ class ContainerObject(DurableObject):
         configurations = " ".join(self._configurations.names)
         return {"serves": True, "instance": instance_of(token), "configurations": configurations}
 
-    def _configuration(self, headers: Any) -> Configuration | None:
-        """Returns the configuration named by a request's headers; None if it has to be sent first."""
-        return self._configurations.named(or_none(headers.get(CONFIGURATION_HEADER)))
-
-    async def _answer(self, incoming: Any, configuration: Configuration | None) -> Any:
-        """Returns the container's response or a 503; see `OwnContainer.answer`. `configuration`: from
-        `_configuration`."""
+    async def _answer(self, incoming: Any, headers: Mapping[str, str]) -> Any:
+        """Returns the container's response or a 503; see `OwnContainer.answer`."""
+        configuration = self._configurations.named(headers.get(CONFIGURATION_HEADER))
         if configuration is None:
-            return not_serving(incoming, NotServing("it lacks the configuration", retry_after=1), UNCONFIGURED)
+            return unconfigured(incoming)
         if self._own is None:
             return not_serving(incoming, NotServing(_NONE_CONFIGURED, retry_after=60), NO_CONTAINER)
-        return await self._own.answer(incoming, configuration)
+        return await self._own.answer(incoming, headers, configuration)
+
+
+def unconfigured(incoming: Any) -> Any:
+    """The 503 that makes the Worker send the request's configuration first."""
+    return not_serving(incoming, NotServing("it lacks the configuration", retry_after=1), UNCONFIGURED)
 
 
 def not_serving(incoming: Any, failure: NotServing, why: str = "1") -> Any:
@@ -500,7 +520,7 @@ class ProxyContainer(ContainerObject):
     async def fetch(self, request: Any, *_: Any) -> Any:
         """Returns the container's response unchanged, or a 503. With NO_INSTANCE_HEADER, nothing was sent."""
         incoming = interpreter.js_request(request)
-        return await self._answer(incoming, self._configuration(incoming.headers))
+        return await self._answer(incoming, headers_of(incoming))
 
 
 class LedgerObject:
