@@ -24,8 +24,8 @@ from .forwarding import (
     read_body,
     refuse_compressed,
 )
+from .messages import json_response, plain_response, without_body
 from .requests import can_be_parsed
-from .responses import json_response, plain_response, without_body
 from .runtime.javascript import bindings, or_none, variable
 from .runtime.log import log
 

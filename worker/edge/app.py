@@ -26,17 +26,18 @@ from . import settings
 from .admission import Admission, BillableRequest, Presented
 from .container_life import longest_wake, read_limits
 from .forwarding import Client, Instances, LedgerClient, forward
-from .requests import candidates, instance_names, stand_in
-from .responses import (
+from .messages import (
     empty_response,
     error_response,
     finished,
+    headers_of,
     json_response,
     page_response,
     text_response,
     without_body,
 )
-from .runtime.javascript import bindings, error_text, headers_of, js, or_none, variable
+from .requests import candidates, instance_names, stand_in
+from .runtime.javascript import bindings, error_text, js, or_none, variable
 from .runtime.log import log, where
 
 if TYPE_CHECKING:

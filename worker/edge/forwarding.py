@@ -27,8 +27,9 @@ from core.protocol import (
     UNCONFIGURED,
 )
 
+from .messages import plain_object
 from .requests import FIRST, dropped, forwarded
-from .runtime.javascript import bindings, error_text, js, js_object, kept, or_none, plain_object, variable
+from .runtime.javascript import bindings, error_text, js, js_object, kept, or_none, variable
 from .runtime.log import log
 
 LEDGER_NAME = "ledger"

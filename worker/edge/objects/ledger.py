@@ -30,9 +30,9 @@ from core.protocol import (
 )
 
 from ..forwarding import LedgerUnavailable, client_left
-from ..responses import error_response
+from ..messages import error_response, headers_of
 from ..runtime import interpreter
-from ..runtime.javascript import bindings, error_text, headers_of, js, js_headers, kept, or_none, unwrapped, variable
+from ..runtime.javascript import bindings, error_text, js, js_headers, kept, or_none, unwrapped, variable
 from ..runtime.log import log
 from ..runtime.sql import SqlStore
 from ..settings import read_ledger

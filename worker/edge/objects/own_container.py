@@ -45,18 +45,16 @@ from core.protocol import (
 
 from ..container_life import PROBE_TIMEOUT, Lifecycle, NotServing, Started, StoredRecord, read_limits
 from ..forwarding import LedgerClient, LedgerUnavailable, broke_off
-from ..responses import error_response
+from ..messages import error_response, headers_of, plain_object
 from ..runtime import interpreter
 from ..runtime.javascript import (
     bindings,
     error_text,
-    headers_of,
     js,
     js_headers,
     js_object,
     kept,
     or_none,
-    plain_object,
     unwrapped,
     variable,
 )

@@ -12,8 +12,6 @@ from pyodide.ffi import JsProxy, to_js
 from pyodide.ffi import jsnull as _jsnull  # pyright: ignore[reportAttributeAccessIssue]
 from workers import import_from_javascript
 
-from core.protocol import from_json, to_json
-
 # The JavaScript global scope. It has no Python types.
 js: Any = _js
 NULL: Any = _jsnull
@@ -63,19 +61,9 @@ def js_object(fields: Mapping[str, Any]) -> JsProxy:
     return to_js(fields, dict_converter=kept("Object.fromEntries"))
 
 
-def plain_object(fields: Mapping[str, str]) -> Any:
-    """Converts names and values to a JS object in one step. `js_object` crosses the boundary for each value."""
-    return kept("JSON.parse")(to_json(fields))
-
-
 def js_headers(pairs: Iterable[tuple[str, str]]) -> Any:
     """Returns a JS Headers object."""
     return kept("Headers.new")(to_js([[name, value] for name, value in pairs]))
-
-
-def headers_of(message: Any) -> dict[str, str]:
-    """Returns all headers of a JS Request or Response by lower-case name, crossing the boundary as one string."""
-    return from_json(kept("JSON.stringify")(kept("Object.fromEntries")(message.headers)))
 
 
 def error_text(error: Exception) -> str:

@@ -1,16 +1,26 @@
-"""Builds JS responses from the results of the pure modules."""
+"""JS requests and responses: their headers, and the responses that the edge makes itself."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core.api.endpoints import dashboard_file
 from core.api.errors import ApiError, Dialect, unknown_path
-from core.protocol import REQUEST_ID_HEADER
+from core.protocol import REQUEST_ID_HEADER, from_json, to_json
 
-from .runtime.javascript import NULL, js, js_headers, or_none
+from .runtime.javascript import NULL, js, js_headers, kept, or_none
 
 JSON = ("content-type", "application/json")
+
+
+def headers_of(message: Any) -> dict[str, str]:
+    """Returns all headers of a JS Request or Response by lower-case name, crossing the boundary as one string."""
+    return from_json(kept("JSON.stringify")(kept("Object.fromEntries")(message.headers)))
+
+
+def plain_object(fields: Mapping[str, str]) -> Any:
+    """Converts names and values to a JS object in one step. `js_object` would cross it for each value."""
+    return kept("JSON.parse")(to_json(fields))
 
 
 def error_response(error: ApiError, dialect: Dialect = "openai") -> Any:
