@@ -1,8 +1,12 @@
 """Every block of commands of the pages is run by a test, or stands below with the reason why not; and whatever of ours
 is called, in blocks and in the text, is there and knows its options."""
 
+import contextlib
+import functools
 import importlib.util
+import io
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -79,6 +83,17 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
 
+@functools.cache
+def usage(module: str) -> str:
+    """What `python -m module --help` prints; in this process, which has imported most of it."""
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(sys, "argv", [module, "--help"])
+        with contextlib.suppress(SystemExit, ImportError):
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+    return printed.getvalue()
+
+
 def understood(words: list[str]) -> bool:
     """Whether what is called is there and knows these options."""
     match words:
@@ -96,7 +111,7 @@ def understood(words: list[str]) -> bool:
         case ["python", "-m", module, *rest]:
             options = {word for word in rest if word.startswith("--")}
             if options:  # a module without any need not know --help
-                return options <= set(re.findall(r"--[\w-]+", run(sys.executable, "-m", module, "--help").stdout))
+                return options <= set(re.findall(r"--[\w-]+", usage(module)))
             return importlib.util.find_spec(module) is not None
     return True
 
