@@ -74,7 +74,8 @@ async def ask(office: Gateway, key: str, model: str = "gpt") -> httpx.Response:
     return office.call("/v1/chat/completions", body, key=key)
 
 
-async def test_a_members_day(visit: Visit, door: Gateway):
+async def test_a_members_day(visit: Visit, office_at_the_edge: Gateway):
+    door = office_at_the_edge
     visit.expected = ["400 (Bad Request)", "401 (Unauthorized)"]
     page = await visit(door.url, signed_in=False)
     await sign_in(page, "bob")
@@ -248,19 +249,16 @@ async def test_a_member_signs_in_makes_a_key_and_signs_out(visit: Visit, door: G
     await expect(page.locator("#app")).to_be_hidden()
 
 
-async def test_a_person_comes_back_to_the_view_that_was_asked_for(visit: Visit, door: Gateway):
+async def test_a_person_who_cancels_is_told_and_comes_back_to_the_view_that_was_asked_for(visit: Visit, door: Gateway):
     page = await visit(door.url, signed_in=False)
     await page.goto(f"{door.url}/dashboard#requests")
-    await sign_in(page, "root")
-    assert page.url == f"{door.url}/dashboard#requests"
-
-
-async def test_a_person_who_cancels_is_told(visit: Visit, door: Gateway):
-    page = await visit(door.url, signed_in=False)
     await page.get_by_role("link", name="Sign in with your account").click()
     await page.get_by_role("link", name="Cancel").click()
     await expect(page.locator("#sign-in-error")).to_contain_text("did not let you in")
     await expect(page.locator("#app")).to_be_hidden()
+    await page.goto(f"{door.url}/dashboard#requests")
+    await sign_in(page, "root")
+    assert page.url == f"{door.url}/dashboard#requests"
 
 
 async def test_a_page_of_another_origin_can_do_nothing(visit: Visit, door: Gateway, elsewhere: str):
