@@ -14,8 +14,6 @@ from tests.engine.conftest import THROUGH_THE_ENGINE
 from tests.fakes.server import FakeProvider
 from tests.processes import RunningProxy, StartProxy
 
-FRESH_PROXIES = True  # starts and exits are under test
-
 HELLO: Any = [{"role": "user", "content": "Hello there"}]
 
 
@@ -47,7 +45,8 @@ def ask(proxy: RunningProxy, model: str) -> httpx.Response:
 
 
 def test_start(proxy: StartProxy, own_config: dict[str, Any], fake: FakeProvider):
-    gateway = proxy(own_config)
+    """A real process that imports LiteLLM. In other tests the proxy and its engine are forks."""
+    gateway = proxy(own_config, fresh=True)
     assert ask(gateway, "gpt").status_code == 200
     assert '"engine_running"' not in gateway.log(), "neither readiness nor the fast path waits for the engine"
     answer = ask(gateway, "claude")  # waits for the engine
