@@ -44,6 +44,7 @@ class OfflineEdge:
     replaced       generated sources, see build()
     wrangler_path  which Worker
     versions       other versions of the Worker, each at one of `version_urls`
+    apart          classes of Durable Objects with isolates of their own, see build()
     v8_flags       of workerd's JavaScript engine
     prepare_later  the first start uses neither snapshot nor bytecode, because making them takes longer than they save;
                    they are made once the Worker has answered, for its next start
@@ -59,6 +60,7 @@ class OfflineEdge:
     replaced: Mapping[str, str] = field(default_factory=dict)
     wrangler_path: Path = WRANGLER_CONFIG
     versions: Sequence[build.Version] = ()
+    apart: Sequence[str] = ()
     v8_flags: Sequence[str] = ()
     prepare_later: bool = False
     log: LogLine = print
@@ -122,6 +124,7 @@ class OfflineEdge:
             bytecode=code,
             replaced=self.replaced,
             versions=self.versions,
+            apart=self.apart,
             v8_flags=self.v8_flags,
         )
 

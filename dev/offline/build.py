@@ -70,6 +70,7 @@ def build(
     bytecode: Path | None = None,
     replaced: Mapping[str, str] | None = None,
     versions: Sequence[Version] = (),
+    apart: Sequence[str] = (),
     v8_flags: Sequence[str] = (),
 ) -> Path:
     """Fills `out` and returns the path of workerd's config in it. `storage` holds the Durable Objects' databases.
@@ -77,7 +78,8 @@ def build(
     Without an engine the Durable Objects have no container behind them, as in a deployment that lacks one:
     `ctx.container` is there and fails when it is used. `replaced` are generated sources of the Worker
     ({path: text}) that take the place of what lies in its directory. `versions` answer at sockets of their own, see
-    `version_socket`. `v8_flags`: of workerd's JavaScript engine.
+    `version_socket`. `apart`: classes of Durable Objects, each in an isolate of its own, as all of them are on
+    Cloudflare. `v8_flags`: of workerd's JavaScript engine.
     """
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -96,10 +98,9 @@ def build(
     path = out / CONFIG
     path.touch(mode=0o600)
     path.chmod(0o600)  # it holds the vars, and so the secrets
-    path.write_text(
-        _config(config, modules, [vars or {}, *(one.vars for one in versions)], storage.resolve(), engine, v8_flags),
-        encoding="utf-8",
-    )
+    all_vars = [vars or {}, *(one.vars for one in versions)]
+    text = _config(config, modules, all_vars, storage.resolve(), engine, apart, v8_flags)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -170,19 +171,13 @@ def _config(
     vars: list[Mapping[str, Any]],
     storage: Path,
     engine: Engine | None,
+    apart: Sequence[str] = (),
     v8_flags: Sequence[str] = (),
 ) -> str:
     """`modules`, `vars`: of the Worker that has the Durable Objects, then of its other versions."""
     flags = [_text(flag) for flag in config.compatibility_flags if flag not in _OWN_FLAGS]
-    names = ["main", *(f"version{number}" for number in range(1, len(modules)))]
-    sockets = [SOCKET, *(version_socket(number) for number in range(1, len(modules)))]
-    bindings: list[list[str]] = []
-    for name, own in zip(names, vars, strict=True):
-        bindings.append([_variable(variable, value) for variable, value in {**config.vars, **own}.items()])
-        for binding, class_name in config.bindings.items():
-            there = f'(className = {_text(class_name)}, serviceName = "main")'
-            namespace = _text(class_name) if name == "main" else there
-            bindings[-1].append(f"(name = {_text(binding)}, durableObjectNamespace = {namespace})")
+    versions = [f"version{number}" for number in range(1, len(modules))]
+    sockets = {"main": SOCKET, **{name: version_socket(number) for number, name in enumerate(versions, 1)}}
     container_engine = "none = void"
     if engine is not None:
         container_engine = (
@@ -190,40 +185,48 @@ def _config(
             f"containerEgressInterceptorImage = {_text(engine.sidecar_image)})"
         )
 
-    def one(number: int) -> str:
-        return f"""const {names[number]} :Workerd.Worker = (
+    def home(class_name: str) -> str:
+        """The service that has the objects of a class."""
+        return f"of{class_name}" if class_name in apart else "main"
+
+    def one(name: str, number: int) -> str:
+        bindings = [_variable(variable, value) for variable, value in {**config.vars, **vars[number]}.items()]
+        for binding, class_name in config.bindings.items():
+            there = f"(className = {_text(class_name)}, serviceName = {_text(home(class_name))})"
+            namespace = _text(class_name) if name == home(class_name) else there
+            bindings.append(f"(name = {_text(binding)}, durableObjectNamespace = {namespace})")
+        objects = ""
+        own = [class_name for class_name in _classes(config) if home(class_name) == name]
+        if own:
+            objects = f"""  durableObjectNamespaces = {_list(_namespace(config, class_name) for class_name in own)},
+  durableObjectStorage = (localDisk = "storage"),
+  containerEngine = ({container_engine}),
+"""
+        return f"""const {name} :Workerd.Worker = (
   modules = {module_list(modules[number])},
   compatibilityDate = {_text(config.compatibility_date)},
   compatibilityFlags = [{", ".join(flags)}],
-  bindings = {_list(bindings[number])},
-);
+  bindings = {_list(bindings)},
+{objects});
 """
 
+    numbers = {name: number for number, name in enumerate(sockets)} | {home(class_name): 0 for class_name in apart}
     return f"""using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   v8Flags = [{", ".join(_text(flag) for flag in v8_flags)}],
   services = [
-    {"".join(f'(name = "{name}", worker = .{name}), ' for name in names)}
+    {"".join(f'(name = "{name}", worker = .{name}), ' for name in numbers)}
     (name = "storage", disk = (path = {_text(str(storage))}, writable = true)),
     (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
   ],
   sockets = {
         _list(
             f'(name = "{socket}", address = "127.0.0.1:0", http = (), service = "{name}")'
-            for socket, name in zip(sockets, names, strict=True)
+            for name, socket in sockets.items()
         )
     },
 );
-{"".join(one(number) for number in range(1, len(names)))}const main :Workerd.Worker = (
-  modules = {module_list(modules[0])},
-  compatibilityDate = {_text(config.compatibility_date)},
-  compatibilityFlags = [{", ".join(flags)}],
-  bindings = {_list(bindings[0])},
-  durableObjectNamespaces = {_list(_namespace(config, name) for name in _classes(config))},
-  durableObjectStorage = (localDisk = "storage"),
-  containerEngine = ({container_engine}),
-);
-"""
+{"".join(one(name, number) for name, number in numbers.items())}"""
 
 
 def _classes(config: wrangler.WranglerConfig) -> list[str]:

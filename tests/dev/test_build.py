@@ -128,6 +128,20 @@ def test_another_version_has_its_own_sources_and_variables_and_shares_the_object
     assert others["helpers.py"] == "# of the second" != own["helpers.py"]
 
 
+def test_a_class_that_is_apart_has_a_worker_with_the_same_modules(
+    config: wrangler.WranglerConfig, tmp_path: Path
+) -> None:
+    text = capnp(config, tmp_path, apart=("Box",))
+    main, box = text[text.index("const main :") : text.index("const ofBox :")], text[text.index("const ofBox :") :]
+    there = '(className = "{}", serviceName = "{}")'
+    assert there.format("Box", "ofBox") in main
+    assert there.format("Runner", "main") in box
+    assert 'className = "Box", uniqueKey = "probe-Box"' in box
+    assert 'className = "Runner", uniqueKey' in main
+    assert text.count("uniqueKey") == 2, "each class is in one place"
+    assert text.count('embed "sources.json"') == 2
+
+
 def test_an_engine_is_a_socket_and_a_sidecar(config: wrangler.WranglerConfig, tmp_path: Path) -> None:
     text = capnp(config, tmp_path, engine=build.Engine(Path("/run/e.sock"), "side:1"))
     assert 'localDocker = (socketPath = "unix:/run/e.sock", containerEgressInterceptorImage = "side:1")' in text

@@ -2,8 +2,9 @@
 
 Measures CPU time per request of workerd, the container, and the stand-in for the network between them; requests per
 second; and latency (50th and 99th percentile), by kind of request and number of clients. The clients are a process of
-their own, which is not counted. Also measures the time from the last byte of a response to its settlement, and
-from the start of workerd to its first response. Another checkout's Worker can be measured in turns with this one's
+their own, which is not counted. Also measures the time from the last byte of a response to its settlement, and from the
+start of workerd to its first response: with Worker and objects in one isolate, and with one for each that the request
+passes through, as on Cloudflare. Another checkout's Worker can be measured in turns with this one's
 (with this checkout's container), and so can the baseline: a Worker that only forwards, through one object, to a
 container that answers immediately.
 
@@ -176,6 +177,14 @@ def warm_up(one: OfflineEdge, requests: int) -> None:
         pass
 
 
+def set_apart(one: OfflineEdge) -> None:
+    """Gives each Durable Object that a plain request passes through an isolate of its own, as Cloudflare does."""
+    passed = {*one.config.bindings.values()}
+    if {*one.config.containers} & (passed - {PROXY_CLASS}):
+        passed.discard(PROXY_CLASS)  # it has the further containers
+    one.apart = sorted(passed)
+
+
 def cold(one: OfflineEdge) -> tuple[float, float]:
     """Seconds from the start of workerd to the first plain response, and workerd's seconds of CPU until then.
 
@@ -214,13 +223,26 @@ def main() -> None:
             warm_up(one, 4 if options.only_cold else options.warm_up)
         if not options.only_cold:
             measure(edges, options)
-        starts: dict[str, list[tuple[float, float]]] = {name: [] for name in edges}
-        for _ in range(options.rounds):
-            for name, one in edges.items():
-                starts[name].append(cold(one))
-        for name, took in starts.items():
-            after, cpu = (statistics.median(each) for each in zip(*took, strict=True))
-            print(f"fresh workerd, {name}: first answer after {after:.2f} s, {cpu:.2f} s of its CPU (medians)")
+        measure_cold(edges, options.rounds, "one fresh isolate")
+        for one in edges.values():
+            set_apart(one)
+            one.deploy(one.vars, "/")
+        measure_cold(edges, options.rounds, "a fresh isolate for each hop")
+
+
+def measure_cold(edges: dict[str, OfflineEdge], rounds: int, what: str) -> None:
+    starts: dict[str, list[tuple[float, float]]] = {name: [] for name in edges}
+    for _ in range(rounds):
+        for name, one in edges.items():
+            starts[name].append(cold(one))
+    first = [statistics.median(each) for each in zip(*next(iter(starts.values())), strict=True)]
+    for name, took in starts.items():
+        after, cpu = (statistics.median(each) for each in zip(*took, strict=True))
+        print(
+            f"{what}, {name}: first answer after {after:.2f} s ({after / first[0]:.2f}×), "
+            f"{cpu:.2f} s of workerd's CPU ({cpu / first[1]:.2f}×) (medians)",
+            flush=True,
+        )
 
 
 def measure(edges: dict[str, OfflineEdge], options: argparse.Namespace) -> None:
