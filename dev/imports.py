@@ -88,15 +88,16 @@ def from_the_folder(root: Path = ROOT) -> list[str]:
         f"{path.relative_to(root)}, line {node.lineno}: imports {name}; import it relatively"
         for path in sorted((root / "worker").rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
         for name in _absolute(node)
         if name.partition(".")[0] == "worker"
     ]
 
 
-def _absolute(node: ast.AST) -> list[str]:
+def _absolute(node: ast.Import | ast.ImportFrom) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
-    return [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+    return [node.module] if node.module and not node.level else []
 
 
 def circles(imports: Graph) -> list[list[str]]:

@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from worker.core.api.errors import ApiError, forbidden, refused, service_unavailable, unauthenticated
-from worker.core.ledger import keys, owners
+from worker.core.api.errors import ApiError, refused, service_unavailable, unauthenticated
+from worker.core.ledger import owners
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.admit import ALIAS_CHANGED, AdmissionRequest
 from worker.core.ledger.decision import Decision, Dialect
@@ -16,6 +16,7 @@ from worker.core.values.claims import NO_CLAIMS, Claims
 
 from ..observability import log
 from ..routing.router import RouteRequest
+from ..server.auth import check_models
 from ..server.context import RequestContext
 from ..stores import LedgerUnavailable
 from .ledger import LEASE_MS, Ledger, milliseconds
@@ -321,10 +322,3 @@ def _check_aliases(route: RouteRequest, aliases: Mapping[str, str]) -> None:
         error = service_unavailable("A model alias has just changed. Try again.", retry_after=1)
         error.code = ALIAS_CHANGED
         raise error
-
-
-def check_models(context: RequestContext, route: RouteRequest) -> None:
-    """Raises ApiError 403 if the key may not use the model or a fallback that the request names."""
-    for name in route.names:
-        if not keys.allows(context.models, name):
-            raise forbidden(f"This key may not use the model '{name[:200]}'.")

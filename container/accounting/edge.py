@@ -33,8 +33,9 @@ from worker.core.values.claims import NO_CLAIMS, Claims
 
 from ..observability import log
 from ..routing.router import RouteRequest
+from ..server.auth import check_models
 from ..server.context import RequestContext
-from .accounting import Accounting, NoAccounting, check_models
+from .accounting import Accounting, NoAccounting
 from .price_book import PriceBook
 from .reservation import Reservation
 

@@ -19,7 +19,6 @@ from worker.core.pricing.usage import usage as said
 from worker.core.values import claims
 from worker.core.values.money import NANO
 
-from ..accounting.accounting import check_models
 from ..accounting.edge import Accounts
 from ..accounting.reservation import UNACCOUNTED, AnyReservation, Transcript, reasoning_fields
 from ..config.deployment import lower_limits
@@ -33,6 +32,7 @@ from ..request.completion import Completion, parse
 from ..request.engine_body import FormBody, ParsedRequest, read_body
 from ..routing.health import OK, Outcome
 from ..routing.router import USAGE_BASED, Router, Try
+from ..server.auth import check_models
 from ..server.context import RequestContext
 from .attempts import Upstream, drive, log_attempt, refusal, require_routable
 from .response_cache import ResponseCache, controls

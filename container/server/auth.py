@@ -1,4 +1,5 @@
-"""Authentication: the edge's token, the master key, or a virtual key; and the address whose wrong keys are counted.
+"""Authentication: the edge's token, the master key, or a virtual key; the models that a key may use; and the address
+whose wrong keys are counted.
 
 On loopback without a master key, any client on this machine is allowed.
 """
@@ -20,10 +21,11 @@ from worker.core.api.auth import (
 )
 from worker.core.api.endpoints import Endpoint
 from worker.core.api.errors import ApiError, forbidden, unauthenticated
-from worker.core.ledger.keys import SECRET_PREFIX, hash_secret
+from worker.core.ledger.keys import SECRET_PREFIX, allows, hash_secret
 from worker.core.protocol import TOKEN_HEADER
 from worker.core.shared_settings import public_models
 
+from ..routing.router import RouteRequest
 from .context import RequestContext
 from .settings import Network, Settings
 
@@ -125,6 +127,13 @@ class Authenticator:
             raise forbidden(f"Web pages at {origin[:200]} may not call this gateway; see CORS_ALLOW_ORIGINS.")
         if not _is_this_machine(host):
             raise forbidden("Without a LITELLM_MASTER_KEY this gateway accepts requests to localhost only.")
+
+
+def check_models(context: RequestContext, route: RouteRequest) -> None:
+    """Raises ApiError 403 if the key may not use the model or a fallback that the request names."""
+    for name in route.names:
+        if not allows(context.models, name):
+            raise forbidden(f"This key may not use the model '{name[:200]}'.")
 
 
 def is_loopback(host: str) -> bool:
