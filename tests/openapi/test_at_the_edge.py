@@ -9,7 +9,7 @@ from worker.core import openapi
 
 __all__ = ["start_module_edge"]
 
-EXAMPLES = 16 if THOROUGH else 8
+EXAMPLES = 16 if THOROUGH else 6
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,11 @@ from worker.core.openapi_schemas import COUNT
 
 # How many calls are generated of each operation. The bounds of bodies do not depend on them, see below.
 THOROUGH = bool(os.environ.get("THOROUGH"))
-EXAMPLES = 100 if THOROUGH else 24
+EXAMPLES = 100 if THOROUGH else 16
 # Operations that only read have a short query at most.
-READS = 100 if THOROUGH else 12
+READS = 100 if THOROUGH else 8
 # Generating the bodies of Gemini's API takes long.
-FEWER = 20 if THOROUGH else 12
+FEWER = 20 if THOROUGH else 8
 # schemathesis also sends wrong keys and expects 401 for each.
 MANY_WRONG_KEYS = {"FAILED_KEYS_PER_MINUTE": "1000000"}
 OPERATIONS = {endpoint.name: endpoint for endpoint in ALL}
