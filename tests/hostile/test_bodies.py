@@ -1,7 +1,7 @@
 """Malicious bodies get an appropriate error status and break nothing."""
 
-import gzip
 import functools
+import gzip
 import zlib
 
 import pytest
