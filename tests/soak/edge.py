@@ -38,7 +38,7 @@ _RECOVERY = 10.0
 _SOURCE = Path(__file__).parents[2] / "worker" / "edge/objects/ledger.py"
 _LEASE_IN_SOURCE = "LEASE_MS = 120_000"
 # In `Ledger.fetch`, where a header of the soak's own request asks for a fault of the object.
-_FETCH = "        asked = or_none(headers.get(ASK_HEADER))\n"
+_FETCH = "        asked = headers.get(ASK_HEADER)\n"
 _ASKS_FOR = "x-soak-fault"
 _FAULTS = """
 
@@ -224,5 +224,5 @@ def _faulty(source: str) -> str:
     for text in (_LEASE_IN_SOURCE, _FETCH):
         assert source.count(text) == 1, text
     source = source.replace(_LEASE_IN_SOURCE, f"LEASE_MS = {_LEASE}_000")
-    fault = f'        await _fault(self, or_none(headers.get("{_ASKS_FOR}")))\n'
+    fault = f'        await _fault(self, headers.get("{_ASKS_FOR}"))\n'
     return source.replace(_FETCH, fault + _FETCH) + _FAULTS
