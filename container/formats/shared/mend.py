@@ -11,7 +11,7 @@ import orjson
 
 from ...routing.health import Outcome
 from .failure import from_error_event, says_error
-from .reasoning import BEFORE_A_TAG, mend_thoughts, split_tagged
+from .reasoning import mend_thoughts, split_tagged
 
 # Finish reasons of other servers and of the providers behind them, mapped to OpenAI's.
 _FINISH = {
@@ -45,26 +45,9 @@ _FAILED = frozenset(
 # Google's OpenAI-compatible server reports `function_call_filter: MALFORMED_FUNCTION_CALL` when the model wrote an
 # unparseable call. The tokens are billed, and the server is not at fault.
 _MALFORMED = "malformed_function_call"
-_WHOLE = ("stop", "length")
-_ODD_FIELDS = frozenset(("tool_calls", "function_call", "reasoning", "reasoning_details"))
 ORDINARY_FINISH = frozenset(("stop", "length", "content_filter", "tool_calls", "function_call"))
 
 Body = dict[str, Any]
-
-
-def is_ordinary(body: Body) -> bool:
-    """Whether a complete response is plain text in OpenAI's format. Nearly all are, and they need no further checks."""
-    choices = body.get("choices")
-    if type(choices) is not list or len(choices) != 1 or body.get("error") or "base_resp" in body:
-        return False
-    choice = choices[0]
-    message = choice.get("message") if type(choice) is dict else None
-    if type(message) is not dict or choice.get("finish_reason") not in _WHOLE or "error" in choice:
-        return False
-    content = message.get("content")
-    if type(content) is not str or content[:1] in BEFORE_A_TAG or not _ODD_FIELDS.isdisjoint(message):
-        return False
-    return type(message.get("reasoning_content", "")) is str
 
 
 def has_answer(choices: Any) -> bool:

@@ -23,7 +23,8 @@ from .capabilities import MAX_TOKENS, Capabilities, capabilities, known_model
 from .chat_stream import EventStream
 from .events import DONE, payload, split
 from .failure import from_error_event, says_error, words
-from .mend import failure_in, has_answer, is_ordinary, mend_answer
+from .mend import failure_in, has_answer, mend_answer
+from .reasoning import BEFORE_A_TAG
 
 
 class Sent(NamedTuple):
@@ -397,7 +398,7 @@ def plain(raw: bytes, name: str) -> Plain | Outcome:
         return body
     usage = body.get("usage")
     usage = with_details(usage) if isinstance(usage, dict) else None
-    ordinary = is_ordinary(body)
+    ordinary = _is_ordinary(body)
     failed = None if ordinary else _failure(body, usage)
     if failed is not None:
         return failed
@@ -412,6 +413,26 @@ def plain(raw: bytes, name: str) -> Plain | Outcome:
         return Outcome("server", 0, "The provider's response is nested too deeply.")
     except UNEXPECTED:
         return UNREADABLE
+
+
+# Finish reasons of a whole text, and fields that a plain text does not have.
+_COMPLETE = ("stop", "length")
+_ODD_FIELDS = frozenset(("tool_calls", "function_call", "reasoning", "reasoning_details"))
+
+
+def _is_ordinary(body: dict[str, Any]) -> bool:
+    """Whether a complete response is plain text in OpenAI's format. Nearly all are, and they need no further checks."""
+    choices = body.get("choices")
+    if type(choices) is not list or len(choices) != 1 or body.get("error") or "base_resp" in body:
+        return False
+    choice = choices[0]
+    message = choice.get("message") if type(choice) is dict else None
+    if type(message) is not dict or choice.get("finish_reason") not in _COMPLETE or "error" in choice:
+        return False
+    content = message.get("content")
+    if type(content) is not str or content[:1] in BEFORE_A_TAG or not _ODD_FIELDS.isdisjoint(message):
+        return False
+    return type(message.get("reasoning_content", "")) is str
 
 
 def _failure(body: dict[str, Any], usage: dict[str, Any] | None) -> Outcome | None:
