@@ -1,21 +1,14 @@
-"""One HTTP request and its response, and what is noted of it on the way for log, traces and request log.
-
-Built on aiohttp's low-level server. It uses a third less CPU per request than the ASGI servers in bench/, and it
-cancels the handler when the client disconnects.
-"""
+"""One HTTP request and its response, and what is noted of it on the way for log, traces and request log."""
 
 import asyncio
 import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from http import HTTPStatus
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from aiohttp import HttpVersion10, HttpVersion11, StreamReader, web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.helpers import rfc822_formatted_time
+from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from worker.core.api import google
@@ -27,6 +20,7 @@ from worker.core.protocol import MASTER, EdgeGrant
 from ..request.engine_body import ParsedRequest
 from ..routing.health import Outcome
 from ..routing.router import Try
+from .http import StreamedAnswer, WholeAnswer
 
 if TYPE_CHECKING:
     from worker.core.identity.authenticator import JwtCaller
@@ -116,58 +110,6 @@ class Trace:
         self.attempts.append(Attempt(step, outcome, began, time.monotonic(), stream, used))
 
 
-# Larger bodies are written separately, to avoid a copy.
-_TOGETHER_BYTES = 64 * 1024
-_WITHOUT_BODY = (204, 304)
-_LINE = ": ".join
-_REASONS = {status.value: status.phrase for status in HTTPStatus}
-
-
-class WholeAnswer(web.StreamResponse):
-    """`headers` must not contain line breaks. The body is not sent in response to HEAD."""
-
-    def __init__(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
-        super().__init__(status=status)
-        self._lines = headers
-        self._data = body
-        self._request: web.BaseRequest | None = None
-
-    @property
-    def keep_alive(self) -> bool | None:
-        return None if self._request is None else self._request.keep_alive
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
-        self._request = request
-        return request.writer
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Raises ConnectionError when the client has disconnected."""
-        request = self._request
-        assert request is not None, "prepare comes first"
-        body = b"" if request.method == "HEAD" or self.status in _WITHOUT_BODY else self._data
-        head = "\r\n".join(self._head(request)).encode("ascii")
-        if len(body) <= _TOGETHER_BYTES:
-            await request.writer.write_eof(head + body)
-        else:
-            await request.writer.write(head)
-            await request.writer.write_eof(body)
-
-    def _head(self, request: web.BaseRequest) -> Iterable[str]:
-        version = request.version
-        lines = [f"HTTP/{version.major}.{version.minor} {self.status} {_REASONS.get(self.status, '')}"]
-        lines += map(_LINE, self._lines)
-        if self.status not in _WITHOUT_BODY and (self._data or request.method != "HEAD"):
-            lines.append(f"content-length: {len(self._data)}")
-        lines.append(f"date: {rfc822_formatted_time()}")
-        if not request.keep_alive:
-            if version == HttpVersion11:
-                lines.append("connection: close")
-        elif version == HttpVersion10:
-            lines.append("connection: keep-alive")
-        lines += ("", "")
-        return lines
-
-
 Headers = Iterable[tuple[str, str]]
 
 SERVER = "litellm-router"
@@ -207,12 +149,6 @@ class SettledReservation(Protocol):
 
     report: Report | None
     attempts: str
-
-
-class _Stream(web.StreamResponse):
-    """Sends its headers in one packet with the first bytes of the body."""
-
-    _send_headers_immediately = False
 
 
 class ClientLeft(Exception):
@@ -446,7 +382,7 @@ class RequestContext:
 
     async def start(self, status: int, headers: Headers, content_type: str) -> None:
         """Start a stream. Follow with `write` and `finish`."""
-        response = _Stream(status=status, headers=self._headers(headers, content_type))
+        response = StreamedAnswer(status=status, headers=self._headers(headers, content_type))
         self.response = response
         if self.capture is not None:
             self.capture.events = content_type.startswith("text/event-stream")
