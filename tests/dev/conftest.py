@@ -11,6 +11,7 @@ import pytest
 
 from dev.edge import OfflineEdge
 from dev.process_engine.containers import Image
+from tests.edge.conftest import V8_FLAGS
 
 PROBE = Path(__file__).parent / "probe"
 APP = Image((sys.executable, str(PROBE / "app.py")), port=8080)
@@ -22,7 +23,12 @@ class Probe:
     def __init__(self, directory: Path) -> None:
         self.lines: list[str] = []
         self.edge = OfflineEdge(
-            directory, {}, {"Runner": APP}, wrangler_path=PROBE / "wrangler.jsonc", log=self.lines.append
+            directory,
+            {},
+            {"Runner": APP},
+            wrangler_path=PROBE / "wrangler.jsonc",
+            log=self.lines.append,
+            v8_flags=V8_FLAGS,
         )
         assert self.edge.start("/hello") == 200
         self.client = httpx.Client(base_url=self.edge.url, timeout=20)

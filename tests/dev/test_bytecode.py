@@ -8,6 +8,7 @@ import pytest
 from dev.edge import OfflineEdge
 from dev.offline import bytecode, snapshot, workerd
 from tests.dev.conftest import PROBE, wait_for
+from tests.edge.conftest import V8_FLAGS
 
 MAIN = PROBE / "src/entry.py"
 # Logs each module that Python has to compile.
@@ -26,7 +27,12 @@ print("helpers say", helpers.greeting("you"))
 def start(directory: Path, replaced: dict[str, str], *, prepare_later: bool = False) -> list[str]:
     lines: list[str] = []
     wrangler_path = PROBE / "wrangler.jsonc"
-    options: dict[str, Any] = {"prepare_later": prepare_later, "log": lines.append, "replaced": replaced}
+    options: dict[str, Any] = {
+        "prepare_later": prepare_later,
+        "log": lines.append,
+        "replaced": replaced,
+        "v8_flags": V8_FLAGS,
+    }
     edge = OfflineEdge(directory, {}, None, wrangler_path=wrangler_path, **options)
     try:
         assert edge.start("/hello") == 200
@@ -41,9 +47,9 @@ def start(directory: Path, replaced: dict[str, str], *, prepare_later: bool = Fa
 
 def test_only_replaced_modules_are_compiled_at_a_start(tmp_path: Path) -> None:
     entry = {"entry.py": WATCH + MAIN.read_text(encoding="utf-8")}
-    assert not [line for line in start(tmp_path / "as it is", entry) if "compiled" in line]
+    assert not [line for line in start(tmp_path / "as it is", entry) if "compiled /" in line]
     lines = start(tmp_path / "replaced", {**entry, "helpers.py": "def greeting(name): return 'Another'"})
-    assert [line.partition("compiled ")[2] for line in lines if "compiled" in line] == ["/session/metadata/helpers.py"]
+    assert [line.partition("compiled ")[2] for line in lines if "compiled /" in line] == ["/session/metadata/helpers.py"]
     assert any(line.endswith("helpers say Another") for line in lines)
 
 

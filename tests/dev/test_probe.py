@@ -10,6 +10,7 @@ import pytest
 
 from dev.process_engine.containers import Image
 from tests.dev.conftest import APP, Probe, wait_for
+from tests.edge.conftest import V8_FLAGS
 
 
 @pytest.fixture
@@ -244,7 +245,7 @@ def test_a_missing_engine_is_an_error_that_the_caller_can_catch(probe: Probe, tm
     from dev.edge import OfflineEdge
 
     lines: list[str] = []
-    edge = OfflineEdge(tmp_path, {}, None, wrangler_path=probe.edge.wrangler_path, log=lines.append)
+    edge = OfflineEdge(tmp_path, {}, None, wrangler_path=probe.edge.wrangler_path, log=lines.append, v8_flags=V8_FLAGS)
     edge.start("/hello")
     try:
         answer = httpx.get(f"{edge.url}/container/see", timeout=20)

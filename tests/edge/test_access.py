@@ -7,7 +7,7 @@ import pytest
 
 from dev.edge import OfflineEdge
 
-from .conftest import MASTER_KEY, SHIPPED_CONFIG, Edge, StartEdge, wait_for
+from .conftest import MASTER_KEY, SHIPPED_CONFIG, V8_FLAGS, Edge, StartEdge, wait_for
 from .stand_in import Events, image
 
 CHAT = "/v1/chat/completions"
@@ -260,7 +260,9 @@ def test_origins_from_the_config(start_edge: StartEdge, tmp_path: Path):
 def test_an_internal_error_shows_no_stack_trace(tmp_path: Path):
     lines: list[str] = []
     broken = {"catalog.py": 'CATALOG = {"secret": "sk-hidden"}'}
-    edge = OfflineEdge(tmp_path, {"LITELLM_MASTER_KEY": MASTER_KEY}, None, replaced=broken, log=lines.append)
+    edge = OfflineEdge(
+        tmp_path, {"LITELLM_MASTER_KEY": MASTER_KEY}, None, replaced=broken, log=lines.append, v8_flags=V8_FLAGS
+    )
     assert edge.start() == 500
     try:
         response = httpx.post(edge.url + CHAT, json=ECHO, headers=BEARER)

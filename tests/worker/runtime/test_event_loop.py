@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from dev.edge import OfflineEdge
+from tests.edge.conftest import V8_FLAGS
 
 WORKER = Path(__file__).parents[3] / "worker"
 
@@ -18,7 +19,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         f"edge/runtime/{path.name}": path.read_text("utf-8") for path in (WORKER / "edge" / "runtime").glob("*.py")
     }
     wrangler_path = Path(__file__).parent / "event_loop" / "wrangler.jsonc"
-    edge = OfflineEdge(tmp_path_factory.mktemp("loop"), {}, None, wrangler_path=wrangler_path, replaced=sources)
+    edge = OfflineEdge(
+        tmp_path_factory.mktemp("loop"), {}, None, wrangler_path=wrangler_path, replaced=sources, v8_flags=V8_FLAGS
+    )
     assert edge.start("/") == 200
     yield edge.url
     edge.stop()
