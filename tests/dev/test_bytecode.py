@@ -49,7 +49,9 @@ def test_only_replaced_modules_are_compiled_at_a_start(tmp_path: Path) -> None:
     entry = {"entry.py": WATCH + MAIN.read_text(encoding="utf-8")}
     assert not [line for line in start(tmp_path / "as it is", entry) if "compiled /" in line]
     lines = start(tmp_path / "replaced", {**entry, "helpers.py": "def greeting(name): return 'Another'"})
-    assert [line.partition("compiled ")[2] for line in lines if "compiled /" in line] == ["/session/metadata/helpers.py"]
+    assert [line.partition("compiled ")[2] for line in lines if "compiled /" in line] == [
+        "/session/metadata/helpers.py"
+    ]
     assert any(line.endswith("helpers say Another") for line in lines)
 
 
