@@ -109,7 +109,7 @@ async def main(job: Job) -> None:
     connections = [protocol for _, protocol in made]
     await ask(job, connections, job.warm_up)
     print("ready", flush=True)
-    if sys.stdin.readline():
+    while sys.stdin.readline():
         print(json.dumps(await ask(job, connections, job.requests)), flush=True)
 
 
