@@ -27,8 +27,8 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Events:
 def edge(start_module_edge: StartEdge, events: Events) -> Edge:
     """The edge has memory for two such bodies, and a timeout of three seconds."""
     replaced = {
-        "edge/forwarding.py": with_constant(
-            "edge/forwarding.py", "MOST_BODY_SECONDS = 30", f"MOST_BODY_SECONDS = {SECONDS}"
+        "edge/messages.py": with_constant(
+            "edge/messages.py", "MOST_BODY_SECONDS = 30", f"MOST_BODY_SECONDS = {SECONDS}"
         ),
         "edge/admission.py": with_constant(
             "edge/admission.py", "MOST_HELD_BYTES = 8 * 1024 * 1024", f"MOST_HELD_BYTES = {2 * LENGTH}"

@@ -15,19 +15,11 @@ from core.api.errors import ApiError, body_too_large, invalid_request, service_u
 from core.api.health import RUNNING
 
 from .admission import Presented
-from .forwarding import (
-    Client,
-    Instances,
-    LedgerClient,
-    LedgerUnavailable,
-    forward,
-    read_body,
-    refuse_compressed,
-)
-from .messages import json_response, plain_response, without_body
+from .messages import Client, forward, json_response, plain_response, read_body, refuse_compressed, without_body
 from .requests import can_be_parsed
 from .runtime.javascript import bindings, or_none, variable
 from .runtime.log import log
+from .stubs import Instances, LedgerClient, LedgerUnavailable
 
 _MAX_BYTES = int(admin.MAX_BODY_MB * 1024 * 1024)
 _METRICS = "/metrics"

@@ -36,24 +36,11 @@ from core.protocol import (
 from core.values.claims import Claims, with_headers
 from core.values.money import OutputSteps
 
-from .forwarding import (
-    AGAIN,
-    Answered,
-    Apart,
-    Client,
-    Instances,
-    LedgerClient,
-    LedgerUnavailable,
-    NoContainer,
-    client_left,
-    configuration,
-    forward,
-    read_body,
-    unavailable,
-)
+from .messages import Client, client_left, configuration, forward, read_body
 from .requests import FIRST, can_be_parsed
 from .runtime.javascript import error_text, or_none
 from .runtime.log import log
+from .stubs import AGAIN, Answered, Apart, Instances, LedgerClient, LedgerUnavailable, NoContainer, unavailable
 
 if TYPE_CHECKING:
     from core.identity.authenticator import JwtCaller

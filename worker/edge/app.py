@@ -25,11 +25,12 @@ from core.protocol import GRANT_HEADER, MASTER, REQUEST_ID_HEADER, EdgeGrant
 from . import settings
 from .admission import Admission, BillableRequest, Presented
 from .container_life import longest_wake, read_limits
-from .forwarding import Client, Instances, LedgerClient, forward
 from .messages import (
+    Client,
     empty_response,
     error_response,
     finished,
+    forward,
     headers_of,
     json_response,
     page_response,
@@ -39,6 +40,7 @@ from .messages import (
 from .requests import candidates, instance_names, stand_in
 from .runtime.javascript import bindings, error_text, js, or_none, variable
 from .runtime.log import log, where
+from .stubs import Instances, LedgerClient
 
 if TYPE_CHECKING:
     from core.identity.authenticator import TokenAuthenticator

@@ -12,9 +12,10 @@ from core.sign_in.flow import SignIn
 from core.sign_in.settings import SignInSettings
 
 from .admission import Presented
-from .forwarding import Client, LedgerClient, LedgerUnavailable, unavailable
+from .messages import Client
 from .runtime.javascript import NULL, js, js_headers
 from .runtime.log import log
+from .stubs import LedgerClient, LedgerUnavailable, unavailable
 
 _PURPOSE = b"sign-in"
 # The owner of a person's request to a container, which must not take it for the master key's.

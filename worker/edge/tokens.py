@@ -15,9 +15,9 @@ from core.identity.authenticator import KEY, ClaimRules, TokenAuthenticator
 from core.identity.jwt import ALGORITHMS, PublicKey, Token
 from core.identity.verifier import FETCH_SECONDS, CannotFetch
 
-from .forwarding import LedgerClient, LedgerUnavailable
 from .runtime.javascript import bindings, error_text, js, js_headers, js_object, kept, or_none, variable, wait_until
 from .runtime.log import log
+from .stubs import LedgerClient, LedgerUnavailable
 
 
 def token_authenticator(ledger: LedgerClient, leeway: float) -> TokenAuthenticator:

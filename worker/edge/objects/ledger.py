@@ -29,13 +29,13 @@ from core.protocol import (
     grant_of,
 )
 
-from ..forwarding import LedgerUnavailable, client_left
-from ..messages import error_response, headers_of
+from ..messages import client_left, error_response, headers_of
 from ..runtime import interpreter
 from ..runtime.javascript import bindings, error_text, js, js_headers, kept, or_none, unwrapped, variable
 from ..runtime.log import log
 from ..runtime.sql import SqlStore
 from ..settings import read_ledger
+from ..stubs import LedgerUnavailable
 from .ledger_upkeep import AT_ONCE, LedgerUpkeep, now_ms
 from .own_container import Admitted, ContainerObject, OwnContainer, request_id, unconfigured
 from .usage_drain import LedgerFailed
@@ -76,7 +76,7 @@ class _Asked(NamedTuple):
 
 
 class Ledger(ContainerObject):
-    """The single ledger object, named `forwarding.LEDGER_NAME`. Its decisions run one at a time."""
+    """The single ledger object, named `stubs.LEDGER_NAME`. Its decisions run one at a time."""
 
     def __init__(self, ctx: Any, env: Any) -> None:
         super().__init__(ctx, env)

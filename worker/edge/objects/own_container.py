@@ -44,8 +44,7 @@ from core.protocol import (
 )
 
 from ..container_life import PROBE_TIMEOUT, Lifecycle, NotServing, Started, StoredRecord, read_limits
-from ..forwarding import LedgerClient, LedgerUnavailable, broke_off
-from ..messages import error_response, headers_of, plain_object
+from ..messages import broke_off, error_response, headers_of, plain_object
 from ..runtime import interpreter
 from ..runtime.javascript import (
     bindings,
@@ -59,6 +58,7 @@ from ..runtime.javascript import (
     variable,
 )
 from ..runtime.log import log
+from ..stubs import LedgerClient, LedgerUnavailable
 from .usage_drain import Alarm, Drain, Failed, Ledger, LedgerFailed
 
 # The image's default port.

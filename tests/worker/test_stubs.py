@@ -16,7 +16,7 @@ ASK = {"id": "one", "tags": '["a"]'}
 
 
 @pytest.fixture
-def forwarding(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def stubs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The module, with stand-ins for the modules that only the Workers runtime has."""
     absent = {
         "js": (),
@@ -31,7 +31,7 @@ def forwarding(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(sys.modules["workers"], "import_from_javascript", object, raising=False)
     before = set(sys.modules)
-    yield importlib.import_module("worker.edge.forwarding")
+    yield importlib.import_module("worker.edge.stubs")
     for name in set(sys.modules) - before:
         if name.startswith("worker.edge."):
             del sys.modules[name]
@@ -66,14 +66,14 @@ class LedgerObject:
     ("knows", "under"), [(("configuration", "tags"), "new-1"), (("configuration",), "new-1"), ((), None)]
 )
 async def test_a_request_is_admitted_under_its_configuration_if_the_object_has_configurations(
-    forwarding: Any, knows: tuple[str, ...], under: str | None
+    stubs: Any, knows: tuple[str, ...], under: str | None
 ) -> None:
     ledger = LedgerObject(*knows)
-    assert await forwarding.LedgerClient(ledger).admit(ASK, CONFIGURATION) == {"ok": True}
+    assert await stubs.LedgerClient(ledger).admit(ASK, CONFIGURATION) == {"ok": True}
     assert ledger.under == [under]
 
 
-async def test_other_failures_are_not_repeated(forwarding: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_other_failures_are_not_repeated(stubs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = LedgerObject("configuration", "tags")
     calls: list[str] = []
 
@@ -82,6 +82,6 @@ async def test_other_failures_are_not_repeated(forwarding: Any, monkeypatch: pyt
         raise RuntimeError("it may have been admitted")
 
     monkeypatch.setattr(ledger, "admit", failing)
-    with pytest.raises(forwarding.LedgerUnavailable):
-        await forwarding.LedgerClient(ledger).admit(ASK, CONFIGURATION)
+    with pytest.raises(stubs.LedgerUnavailable):
+        await stubs.LedgerClient(ledger).admit(ASK, CONFIGURATION)
     assert len(calls) == 1

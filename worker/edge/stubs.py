@@ -1,19 +1,17 @@
-"""Forwards requests: the client of the ledger's object, a client's request with its body, the choice of a container."""
+"""The Worker's calls of its Durable Objects: of the ledger, and of the one whose container answers a request."""
 
 import asyncio
-import functools
 import json
 import time
-import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from pyodide.ffi import JsException, create_proxy
+from pyodide.ffi import JsException
 
 from catalog import CATALOG
-from core.api.errors import ApiError, body_too_slow, invalid_request, service_unavailable
+from core.api.errors import ApiError, service_unavailable
 from core.api.health import UNAVAILABLE
-from core.configuration import Configuration, own
+from core.configuration import Configuration
 from core.protocol import (
     CATALOG_HEADER,
     CONFIGURATION_HEADER,
@@ -27,9 +25,9 @@ from core.protocol import (
     UNCONFIGURED,
 )
 
-from .messages import plain_object
-from .requests import FIRST, dropped, forwarded
-from .runtime.javascript import bindings, error_text, js, js_object, kept, or_none, variable
+from .messages import Client, client_left, configuration
+from .requests import FIRST
+from .runtime.javascript import error_text, js, js_object, or_none
 from .runtime.log import log
 
 LEDGER_NAME = "ledger"
@@ -38,8 +36,6 @@ FRESH_SECONDS = 5.0
 PATIENCE_SECONDS = 5.0
 # The error of an object whose code does not know a field. It has done nothing then.
 _UNKNOWN_FIELD = "unexpected keyword argument"
-# The maximum seconds for a whole body. It occupies memory, possibly before its client's key has been checked.
-MOST_BODY_SECONDS = 30
 # Seconds that an instance is trusted to serve after its last response, without checking first.
 TRUST = 60.0
 # Seconds until a ledger object without a container is asked again.
@@ -48,7 +44,6 @@ APART = 60.0
 _OLDER = ("does not export a fetch() function", "does not implement the method")
 # Values of NO_INSTANCE_HEADER after which the same instance is tried once more.
 AGAIN = (GONE, UNCONFIGURED)
-_SAME_BODY = object()
 
 
 class LedgerUnavailable(Exception):
@@ -126,117 +121,6 @@ def unavailable(error: LedgerUnavailable, request_id: str) -> ApiError:
     """Logs the error and returns the 503 for the client."""
     log("error", "ledger_unavailable", request_id=request_id, reason=str(error))
     return service_unavailable("The ledger cannot be used now, so nothing can be paid for. Try again in a moment.")
-
-
-class Client(NamedTuple):
-    """A client's request: the JS object, its method, its headers by lower-case name, and its ids. `named`: the client's
-    own id; `own_id`: the gateway's."""
-
-    request: Any
-    method: str
-    headers: dict[str, str]
-    own_id: str
-    named: str | None = None
-
-    @property
-    def id(self) -> str:
-        return self.named or self.own_id
-
-    @property
-    def left(self) -> bool:
-        return self.request.signal.aborted
-
-
-def client_left() -> ApiError:
-    """The client disconnected; the response is discarded."""
-    return ApiError(499, "client_left", "The client left.")
-
-
-async def read_body(client: Client) -> Any:
-    """Returns a JS buffer. Raises ApiError 400 if the body is incomplete, 408 if it takes too long."""
-    # There is no way to tell whether the body has arrived already. A timer belongs to its request, so each has its own.
-    found = _awaited[client.own_id] = client.request.arrayBuffer()
-    timer = kept("setTimeout")(_late(), int(MOST_BODY_SECONDS * 1000), client.own_id)
-    try:
-        body = await found
-    except JsException:
-        raise broke_off() from None
-    finally:
-        kept("clearTimeout")(timer)
-    if body is None:
-        raise body_too_slow()
-    return body
-
-
-# The future of a body by its request's id, weak because a request may end without a further step.
-_awaited: weakref.WeakValueDictionary[str, asyncio.Future[Any]] = weakref.WeakValueDictionary()
-
-
-@functools.cache
-def _late() -> Any:
-    """Returns a JS function, created once per isolate, that ends the wait for a request's body.
-
-    `Promise.race` would do the same, but convert the body's future to a promise and the result to another future.
-    """
-
-    def late(own_id: str) -> None:
-        found = _awaited.get(own_id)
-        if found is not None and not found.done():
-            found.set_result(None)
-
-    return create_proxy(late)
-
-
-def broke_off() -> ApiError:
-    """The error for an incomplete body. A client that has closed only its sending side can still read it."""
-    return invalid_request("The request body ended early.")
-
-
-def refuse_compressed(client: Client) -> None:
-    """Raises ApiError 415 for compressed bodies."""
-    if client.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
-        raise ApiError(
-            415, "invalid_request_error", "Compressed request bodies are not supported.", code="unsupported_encoding"
-        )
-
-
-@functools.cache
-def configuration() -> Configuration:
-    """Returns the configuration that this code was deployed with. The variables of an isolate never change."""
-    env = bindings()
-    return own(CATALOG, lambda name: variable(env, name))
-
-
-def forward(
-    fetch: Any, client: Client, path_and_query: str, added: Iterable[tuple[str, str]], body: Any = _SAME_BODY
-) -> Any:
-    """Sends the client's request to a container, without credentials and with the `added` headers. Returns a promise.
-    `fetch`: of an object's stub. The body is the client's own stream, or `body`: a buffer or None.
-
-    HEAD becomes GET: on a new connection to the container, workerd loses the response to the request after a HEAD.
-    """
-    url, request, method = f"http://container{path_and_query}", client.request, client.method
-    ours = {**_of_this_code(), REQUEST_ID_HEADER: client.id, **dict(added)}
-    if body is _SAME_BODY and method != "HEAD":
-        copy = kept("Request.new")(url, request)
-        for name in dropped(client.headers):
-            copy.headers.delete(name)
-        for name, value in ours.items():
-            copy.headers.set(name, value)
-        return fetch(copy)
-    headers = forwarded(client.headers)
-    headers.update(ours)
-    if body is None:
-        headers.pop("content-length", None)
-    sent = {} if body is _SAME_BODY or body is None else {"body": body}
-    method = "GET" if method == "HEAD" else method
-    return fetch(url, method=method, headers=plain_object(headers), redirect="manual", signal=request.signal, **sent)
-
-
-@functools.cache
-def _of_this_code() -> dict[str, str]:
-    """Returns the headers that are the same for every request."""
-    return {CATALOG_HEADER: CATALOG["hash"], CONFIGURATION_HEADER: configuration().name}
 
 
 class NoContainer(ApiError):
