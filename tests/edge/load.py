@@ -72,7 +72,7 @@ class Load:
         assert self._process.stderr is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"The load failed: {self._process.stderr.read().strip()[-_EXCERPT:]}")
+            raise RuntimeError(f"The load failed: {self._process.stderr.read().strip()[-2 * _EXCERPT :]}")
         return line
 
 
