@@ -33,7 +33,9 @@ MOST_EXPOSED = 2.0
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page's "Install" steps, with `opt` and `etc` in a temporary folder and cached packages."""
     folder = tmp_path_factory.mktemp("machine")
-    ignored = shutil.ignore_patterns(".git", ".dev", ".venv*", "node_modules", "__pycache__", ".*cache", ".litellm-router")
+    ignored = shutil.ignore_patterns(
+        ".git", ".dev", ".venv*", "node_modules", "__pycache__", ".*cache", ".litellm-router"
+    )
     shutil.copytree(ROOT, folder / "opt", ignore=ignored)
     replaced = {HOME: str(folder / "opt"), ETC: str(folder / "etc"), "python3": sys.executable}
     environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
