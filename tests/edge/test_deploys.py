@@ -31,7 +31,7 @@ from tests.money import wait_for as wait_until
 VARS = {"LITELLM_MASTER_KEY": MASTER_KEY, "LOCAL_DEVELOPMENT": "true"}
 PLAIN = Behaviour(usage=(10, 5))
 # `DEPLOYS=10` runs as many of each kind.
-ROUNDS = int(os.environ.get("DEPLOYS", "3"))
+ROUNDS = int(os.environ.get("DEPLOYS", "2"))
 
 
 @pytest.fixture(scope="module")
