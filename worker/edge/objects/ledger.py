@@ -51,8 +51,10 @@ MOST_INLINE = 64 * 1024
 WRITE_AFTER_MS = 100
 # This many carried reports are written at once, without waiting.
 MOST_CARRIED = 32
-# While others wait for the container, a request that follows another one within this time is decided together with
-# those that arrive until the event loop is idle: a commit costs as much as the rest of an admission.
+# While more requests run than a few, one that follows another within this time is decided together with those that
+# arrive until the event loop is idle: a commit costs as much as the rest of an admission. With few, the timer costs as
+# much as it saves.
+FEW_RUNNING = 3
 TOGETHER_MS = 20
 MOST_TOGETHER = 32
 # A configuration that no request has named for this long counts as replaced.
@@ -209,7 +211,7 @@ class Ledger(ContainerObject):
         if line is None or not line.has(key, named):
             now = now_ms()
             is_burst, self._asked_at = now - self._asked_at <= TOGETHER_MS, now
-            if is_burst and self._running > 1:
+            if is_burst and self._running > FEW_RUNNING:
                 result = await self._together(ask, policy)
             else:
                 (result,) = self._admit((ask,), policy)
