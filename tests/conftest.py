@@ -16,14 +16,16 @@ import importlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
-from tests import canaries_of_answers, forked, order
-from tests.fakes.server import FakeProvider
+from tests import canaries_of_answers, forked, forked_workers, order
 from tests.processes import ROOT, StartProxy, free_tcp_port, proxy_starter
+
+if TYPE_CHECKING:  # the fakes import OpenAI's and Anthropic's SDKs, which the process that only starts workers spares
+    from tests.fakes.server import FakeProvider
 
 # Each client, and so each SDK's, would load all certificates: 24 ms of CPU thousands of times.
 for _name in ("httpx", "httpx2"):  # the SDKs use the second one
@@ -44,12 +46,34 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> order.ByF
     return order.ByFile(config, log)
 
 
+def pytest_xdist_getremotemodule() -> str:
+    return forked_workers.REMOTE
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    if forked_workers.collects():  # with the options of the process that starts workers
+        config.option.numprocesses, config.option.dist, config.option.tx = 0, "no", []
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("numprocesses", None):  # the process that starts xdist's workers
         stack = ExitStack()
         whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
         stack.enter_context(forked.shared_engines(at_once=whole))
+        stack.enter_context(forked_workers.collected(config))
         config.add_cleanup(stack.close)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    if forked_workers.collects() and not report.passed:
+        forked_workers.record("pytest_collectreport", report=report)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    if forked_workers.collects():
+        forked_workers.serve(session)
 
 
 def pytest_collection_finish() -> None:
@@ -62,7 +86,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if order.starts_a_process(item):
             item.add_marker(pytest.mark.process)
-    if hasattr(config, "workerinput"):  # an xdist worker
+    if forked_workers.collects():
         order.longest_first(items)
 
 
@@ -87,28 +111,34 @@ def _no_secret_in_answers() -> Iterator[None]:
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeProvider]:
+def fake() -> Iterator["FakeProvider"]:
     """A fake provider for this test only."""
+    from tests.fakes.server import FakeProvider
+
     with FakeProvider() as provider:
         yield provider
 
 
 @pytest.fixture
-def second_fake() -> Iterator[FakeProvider]:
+def second_fake() -> Iterator["FakeProvider"]:
     """A second one, to fail over to."""
+    from tests.fakes.server import FakeProvider
+
     with FakeProvider() as provider:
         yield provider
 
 
 @pytest.fixture(scope="session")
-def providers() -> Iterator[FakeProvider]:
+def providers() -> Iterator["FakeProvider"]:
     """The fake behind gateways that serve many tests."""
+    from tests.fakes.server import FakeProvider
+
     with FakeProvider() as one:
         yield one
 
 
 @pytest.fixture
-def provider(providers: FakeProvider) -> Iterator[FakeProvider]:
+def provider(providers: "FakeProvider") -> Iterator["FakeProvider"]:
     """The same fake, with its records cleared."""
     providers.reset()
     yield providers

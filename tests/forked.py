@@ -190,13 +190,13 @@ def _beside(connection: socket.socket, serve: Callable[[socket.socket], None], l
 
 
 def _containers(listening: socket.socket) -> None:
-    _end_with_the_parent()
+    end_with_the_parent()
     forked_child.serve(listening, _run_proxy)
 
 
 def _engines(listening: socket.socket) -> None:
     """LiteLLM is imported for the first engine."""
-    _end_with_the_parent()
+    end_with_the_parent()
     engine = importlib.import_module("container.engine")
     environment = {"PATH": os.environ["PATH"], **engine.engine_environment({}, "")}
 
@@ -208,7 +208,7 @@ def _engines(listening: socket.socket) -> None:
     forked_child.serve(listening, _run_engine, prepare)
 
 
-def _end_with_the_parent() -> None:
+def end_with_the_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -30,9 +30,10 @@ def between(address: str, words: list[str]) -> int:
         connection.connect(address)
         wanted = {"words": words, "cwd": os.getcwd(), "environment": dict(os.environ)}
         signal.signal(signal.SIGTERM, lambda *_: connection.send(b"end"))
-        output = array.array("i", [1, 2])
-        connection.sendmsg([json.dumps(wanted).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, output)])
-        for number in (1, 2):  # whoever reads the output waits for its end
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the fork has a session of its own
+        numbers = array.array("i", [0, 1, 2])
+        connection.sendmsg([json.dumps(wanted).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, numbers)])
+        for number in numbers:  # whoever reads the output waits for its end
             os.close(number)
         answer = connection.recv(_MOST_BYTES)
     return json.loads(answer)["code"] if answer else 1
@@ -63,7 +64,7 @@ def serve(listening: socket.socket, run: Run, prepare: Callable[[], None] = lamb
 def _watch(connection: socket.socket, run: Run) -> int:
     """Runs one fork, and ends it when its connection closes."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    message, descriptors, _, _ = socket.recv_fds(connection, _MOST_BYTES, 2)
+    message, descriptors, _, _ = socket.recv_fds(connection, _MOST_BYTES, 3)
     if not message:
         return 1
     pid = os.fork()
@@ -88,11 +89,12 @@ def _watch(connection: socket.socket, run: Run) -> int:
 
 
 def become(wanted: Mapping[str, Any], descriptors: Sequence[int], run: Run) -> NoReturn:
-    """Turns the fork into the program, with its own session, directory, environment and output."""
+    """Turns the fork into the program, with its own session, directory, environment and output. `descriptors`: standard
+    output and standard error, or standard input before them."""
     code = 1
     try:
         os.setsid()
-        for number, descriptor in zip((1, 2), descriptors, strict=True):
+        for number, descriptor in zip((2, 1, 0), reversed(descriptors), strict=False):
             os.dup2(descriptor, number)
         for descriptor in {*descriptors}:
             os.close(descriptor)

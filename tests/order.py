@@ -6,9 +6,11 @@ share a worker.
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 # Path prefixes. A long file at the end would leave the other workers idle.
 LONGEST = (
@@ -84,11 +86,30 @@ def _rank(nodeid: str) -> int:
 
 
 class ByFile(LoadScopeScheduling):
-    """Keeps the order of collection. The base class would run the files with the most tests first."""
+    """Keeps the order of collection, and forgets tests that are done. The base class would run the files with the most
+    tests first, count all tests of a worker after each of them, and run a test that ends its worker again and again."""
 
-    def __init__(self, config: pytest.Config, log: object = None) -> None:
+    def __init__(self, config: pytest.Config, log: Any = None) -> None:
         config.option.loadscopereorder = False
         super().__init__(config, log)
+
+    def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
+        self._forget(self.assigned_work[node], self.registered_collections[node][item_index])
+        self._reschedule(node)
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        work = self.assigned_work[node]
+        ended_by = next((nodeid for unit in work.values() for nodeid in unit), None)
+        if ended_by is not None:
+            self._forget(work, ended_by)
+        super().remove_node(node)
+        return ended_by
+
+    def _forget(self, work: dict[str, dict[str, bool]], nodeid: str) -> None:
+        scope = self._split_scope(nodeid)
+        del work[scope][nodeid]
+        if not work[scope]:
+            del work[scope]
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(APART):

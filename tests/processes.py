@@ -12,13 +12,15 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import httpx
 import yaml
-from openai import AsyncOpenAI, OpenAI
 
 from tests import canaries, forked, log_lines
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI, OpenAI
 
 ROOT = Path(__file__).parents[1]
 MASTER_KEY = "sk-master-of-the-tests"
@@ -104,13 +106,17 @@ class RunningProxy:
     def running(self) -> bool:
         return self._process.poll() is None
 
-    def client(self, *, path: str = "/v1", api_key: str | None = None, **options: Any) -> OpenAI:
+    def client(self, *, path: str = "/v1", api_key: str | None = None, **options: Any) -> "OpenAI":
         """The official client, without retries by default."""
         options.setdefault("max_retries", 0)
+        from openai import OpenAI  # takes half a second
+
         return OpenAI(base_url=self.url + path, api_key=api_key or self.master_key or "dummy", **options)
 
-    def async_client(self, *, path: str = "/v1", api_key: str | None = None, **options: Any) -> AsyncOpenAI:
+    def async_client(self, *, path: str = "/v1", api_key: str | None = None, **options: Any) -> "AsyncOpenAI":
         options.setdefault("max_retries", 0)
+        from openai import AsyncOpenAI
+
         return AsyncOpenAI(base_url=self.url + path, api_key=api_key or self.master_key or "dummy", **options)
 
     def log(self) -> str:
