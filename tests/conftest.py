@@ -23,6 +23,7 @@ from hypothesis import settings
 
 from tests import canaries_of_answers, forked, forked_workers, order
 from tests.processes import ROOT, StartProxy, free_tcp_port, proxy_starter
+from tests.thorough import examples
 
 if TYPE_CHECKING:  # the fakes import OpenAI's and Anthropic's SDKs, which the process that only starts workers spares
     from tests.fakes.server import FakeProvider
@@ -37,8 +38,8 @@ sys.path.append(str(ROOT / "worker"))
 
 # No deadline for an example, because the machine may be busy. CI uses the same examples in every run, so that a failure
 # there comes from the change.
-settings.register_profile("here", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True)
+settings.register_profile("here", deadline=None, max_examples=examples(100, 40))
+settings.register_profile("ci", parent=settings.get_profile("here"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 

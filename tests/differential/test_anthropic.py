@@ -15,6 +15,7 @@ from tests.differential.oracle import PATIENT, Oracle
 from tests.fakes.behaviour import Behaviour
 from tests.fakes.server import FakeProvider
 from tests.processes import StartProxy
+from tests.thorough import examples
 
 KEY = "sk-ant-provider"
 # One of each kind: with efforts, with budgets, without sampling, with system turns, without forced calls, old.
@@ -26,7 +27,7 @@ MODELS = (
     "claude-sonnet-5-5",
     "claude-3-opus-20240229",
 )
-THOROUGH = settings(max_examples=250, parent=PATIENT)
+PATIENTLY = settings(max_examples=examples(250, 60), parent=PATIENT)
 
 
 def _oracle(fake: FakeProvider, start: StartProxy, **options: Any) -> Oracle:
@@ -155,13 +156,13 @@ def asked(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(body=asked())
-@THOROUGH
+@PATIENTLY
 def test_requests(oracle: Oracle, body: dict[str, Any]):
     compare(oracle, body)
 
 
 @given(body=asked())
-@THOROUGH
+@PATIENTLY
 def test_requests_with_drop_params(dropping: Oracle, body: dict[str, Any]):
     compare(dropping, body)
 
@@ -222,7 +223,7 @@ COUNTS = shapes.optional(
 
 
 @given(blocks=st.lists(BLOCKS, max_size=5), stop=STOPS, counts=COUNTS, stream=st.booleans())
-@THOROUGH
+@PATIENTLY
 def test_answers(oracle: Oracle, blocks: list[dict[str, Any]], stop: str, counts: dict[str, Any], stream: bool):
     raw = streamed(blocks, stop, counts) if stream else (orjson.dumps(message(blocks, stop, counts)),)
     body: dict[str, Any] = {"model": "anthropic/claude-sonnet-4-6", "messages": [{"role": "user", "content": "Hi"}]}

@@ -17,11 +17,12 @@ from tests.fakes.behaviour import Behaviour
 from tests.fakes.environment import service_account
 from tests.fakes.server import FakeProvider
 from tests.processes import StartProxy
+from tests.thorough import examples
 
 KEY = "AIza-provider"
 KINDS = ("gemini", "vertex_ai")
 MODELS = ("gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-pro", "gemini-3.1-pro-preview", "gemini-3.5-flash")
-THOROUGH = settings(max_examples=200, parent=PATIENT)
+PATIENTLY = settings(max_examples=examples(200, 60), parent=PATIENT)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def asked(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(body=asked())
-@THOROUGH
+@PATIENTLY
 def test_requests(oracle: Oracle, body: dict[str, Any]):
     theirs, ours = oracle.both(body, Behaviour())
     assert (theirs.status, ours.status) == (200, 200), (theirs.answer, ours.answer)
@@ -153,7 +154,7 @@ def response(parts: list[dict[str, Any]], finish: str | None, counts: dict[str, 
 
 
 @given(answer=said(), stream=st.booleans())
-@THOROUGH
+@PATIENTLY
 def test_answers(oracle: Oracle, answer: tuple[list[list[dict[str, Any]]], str, dict[str, Any]], stream: bool):
     events, finish, counts = answer
     if stream:

@@ -16,9 +16,10 @@ from tests.fakes.behaviour import Behaviour
 from tests.fakes.formats.responses import streamed
 from tests.fakes.server import FakeProvider
 from tests.processes import StartProxy
+from tests.thorough import examples
 
 MODELS = ("gpt-5-pro", "gpt-5.1-codex", "o3-pro")  # the first does not support streaming
-THOROUGH = settings(max_examples=40, parent=PATIENT)
+PATIENTLY = settings(max_examples=examples(40, 20), parent=PATIENT)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def asked(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(body=asked())
-@THOROUGH
+@PATIENTLY
 def test_requests(oracle: Oracle, body: dict[str, Any]):
     theirs, ours = oracle.both(body, Behaviour())
     assert (theirs.status, ours.status) == (200, 200), (theirs.answer, ours.answer)
@@ -174,7 +175,7 @@ def responses(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(response=responses(), stream=st.booleans(), chunks=st.integers(1, 4))
-@THOROUGH
+@PATIENTLY
 def test_answers(oracle: Oracle, response: dict[str, Any], stream: bool, chunks: int):
     body: dict[str, Any] = {"model": "openai/o3-pro", "messages": [{"role": "user", "content": "Hi"}]}
     raw = (orjson.dumps(response),)

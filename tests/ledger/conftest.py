@@ -74,10 +74,13 @@ class EmptyLedgers:
             await connection.close()
         return url
 
-    async def give_back(self, url: str) -> None:
-        """Raises AssertionError if a row holds a secret. A schema with other tables than at first is left alone."""
-        connection = await asyncpg.connect(url)
-        try:
+    async def give_back(self, url: str, store: PostgresStore) -> None:
+        """Raises AssertionError if a row holds a secret. A schema with other tables than at first is
+        left alone."""
+        if store._pool is None:  # closed by the test
+            await store.open()
+        assert store._pool is not None
+        async with store._pool.acquire() as connection:  # another one would fill its caches again
             if await connection.fetch(_TABLES) != self._tables:
                 return
             async with connection.transaction():
@@ -87,8 +90,6 @@ class EmptyLedgers:
                 for name, rows in self._rows.items():
                     places = ", ".join(f"${number}" for number in range(1, len(rows[0]) + 1))
                     await connection.executemany(f"INSERT INTO {name} VALUES ({places})", rows)
-        finally:
-            await connection.close()
         canaries.refuse_leaks("PostgreSQL", "\n".join(row["line"] for row in found).encode(), canaries.planted)
         self._free.append(url)
 
@@ -116,8 +117,10 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         opened = PostgresStore(url)
         await opened.open()
         yield opened
-        await opened.close()
-        await ledgers.give_back(url)
+        try:
+            await ledgers.give_back(url, opened)
+        finally:
+            await opened.close()
         return
     if request.param == "durable object":
         objects = request.getfixturevalue("durable_objects")

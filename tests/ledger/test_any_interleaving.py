@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from container.stores import PostgresStore, SqliteStore, Store
 from tests.ledger.durable_store import DurableObjects, DurableStore
 from tests.ledger.support import BrokenOff, Ledger, breaking_off, check_balance, query
+from tests.thorough import examples
 from worker.core.ledger import key_admin
 from worker.core.ledger.accounts import Limits, Policy
 from worker.core.ledger.admit import AdmissionRequest
@@ -392,11 +393,11 @@ class Machine(RuleBasedStateMachine):
         self.wait(check_balance(self.store))
 
 
-def explore(machine: type[Machine], examples: int) -> None:
+def explore(machine: type[Machine], count: int) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=examples,
+            max_examples=count,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
@@ -427,7 +428,7 @@ def test_any_interleaving_in_memory(loop: asyncio.AbstractEventLoop) -> None:
             return cls.current
 
     InMemory.loop = loop
-    explore(InMemory, 200)
+    explore(InMemory, examples(200, 60))
 
 
 @pytest.mark.timeout(300)
@@ -446,7 +447,7 @@ def test_any_interleaving_in_a_file(loop: asyncio.AbstractEventLoop, tmp_path: P
             return cls.current
 
     InFile.loop = loop
-    explore(InFile, 80)
+    explore(InFile, examples(80, 30))
     assert InFile.current is not None
     loop.run_until_complete(InFile.current.close())
 
@@ -469,7 +470,7 @@ def test_any_interleaving_in_postgres(loop: asyncio.AbstractEventLoop, new_datab
             return cls.current
 
     InPostgres.loop = loop
-    explore(InPostgres, 30)
+    explore(InPostgres, examples(30, 12))
     assert InPostgres.current is not None
     loop.run_until_complete(InPostgres.current.close())
 
@@ -491,7 +492,7 @@ def test_any_interleaving_in_a_durable_object(loop: asyncio.AbstractEventLoop, d
             return cls.current
 
     InADurableObject.loop = loop
-    explore(InADurableObject, 12)
+    explore(InADurableObject, examples(12, 6))
     assert InADurableObject.current is not None
     loop.run_until_complete(InADurableObject.current.close())
 

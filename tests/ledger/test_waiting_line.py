@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from container.stores import SqliteStore
 from tests.ledger.support import Ledger, check_balance, header
+from tests.thorough import examples
 from worker.core.ledger.accounts import Limits, Policy
 from worker.core.ledger.admit import AdmissionRequest
 from worker.core.ledger.batch import batch
@@ -387,7 +388,7 @@ class Desk:
         return next(s for s in secrets if self.ledger.request(s).secret_hash == one.request.secret_hash)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60, 30), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(EVENTS)
 def test_whatever_happens_budgets_hold_and_nobody_waits_in_vain(events: list[Event]) -> None:
     async def run() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from container.routing.health import OK, Outcome
 from container.routing.router import STRATEGIES, Pause, Plan, Router, RouteRequest, Try
+from tests.thorough import examples
 
 from .support import Clock, config, deployment
 
@@ -51,7 +52,7 @@ class Running:
     last: Outcome | None = None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150, 50), deadline=None)
 @given(
     deployments,
     chains,
@@ -136,7 +137,7 @@ def test_routing_invariants(members, fallbacks, windows, strategy, num_retries, 
     assert all(h.in_flight == 0 for h in router.health.values())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150, 50), deadline=None)
 @given(deployments, chains, st.sampled_from(sorted(STRATEGIES)), st.integers().map(random.Random))
 def test_a_healthy_deployment_is_always_found(members, fallbacks, strategy, rng: random.Random):
     """Whatever is cooling down: if any reachable deployment works, the request is answered."""

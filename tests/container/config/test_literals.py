@@ -17,6 +17,7 @@ TEXTS = st.text(min_size=1).filter(lambda text: not text.startswith((IN_IMAGE, "
 DATA = st.recursive(
     st.none() | st.booleans() | st.integers() | TEXTS,
     lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["api_key", "model", "headers"]) | TEXTS, inner),
+    max_leaves=12,
 )
 MODEL = {"model_name": "gpt", "litellm_params": {"model": "openai/gpt", "api_key": "sk-provider"}}
 

@@ -18,6 +18,7 @@ from container.request.client_apis import parse_generate_content, parse_messages
 from container.request.completion import Completion, parse
 from container.routing.router import Router
 from tests.container.conftest import LoadConfig
+from tests.thorough import examples
 from worker.core.pricing import prices
 from worker.core.pricing.estimate import Prompt
 from worker.core.values.money import fitting_step
@@ -110,7 +111,7 @@ def reserved(found: Any, left: float) -> Any:
     return Reserved(step[1] // 1000, step[0] if found.add_limit else None, step[0])
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(400, 80), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     model=st.sampled_from(sorted(MODELS)),
     presets=PRESETS,

@@ -21,6 +21,7 @@ from container.formats.shared.wire import Format
 from container.request.client_apis import parse_responses
 from container.routing.health import Outcome
 from tests import response_events
+from tests.thorough import examples
 
 NAME = 'gpt "our" \\ möglich/x'
 TOOLS = [
@@ -191,7 +192,7 @@ def test_stream_is_valid(name: str):
     assert last["usage"]["input_tokens_details"]["cached_tokens"] == 3
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150, 50), deadline=None)
 @given(name=st.sampled_from(sorted(STREAMS)), data=st.data())
 def test_cuts_change_nothing(name: str, data: st.DataObject):
     size = len(STREAMS[name][1])

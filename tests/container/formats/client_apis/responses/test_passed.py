@@ -13,6 +13,7 @@ from container.formats.shared.tool_identifiers import names_given_back
 from container.formats.shared.wire import Plain
 from container.routing.health import Outcome
 from tests import response_events
+from tests.thorough import examples
 
 NAME = 'gpt "our" \\ möglich/x'
 SENT, OWN = "mcp__long_0a1b2c3d", "mcp__a_server/with a long name"
@@ -66,7 +67,7 @@ def test_stream_is_passed_with_our_model_name():
     assert events.usage["prompt_tokens_details"]["cached_tokens"] == 3
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200, 50), deadline=None)
 @given(data=st.data(), crlf=st.booleans())
 def test_cuts_change_nothing(data: st.DataObject, crlf: bool):
     stream = STREAM.replace(b"\n", b"\r\n") if crlf else STREAM
