@@ -94,6 +94,12 @@ def gateway(start: Callable[..., Gateway]) -> Gateway:
     return start(RULES)
 
 
+@pytest.fixture(scope="module")
+def without_scopes(start: Callable[..., Gateway]) -> Gateway:
+    """Its tests make teams and users of their own."""
+    return start({"user_id_jwt_field": "sub", "team_ids_jwt_field": "groups", "user_id_upsert": True})
+
+
 def ours(**more: Any) -> str:
     """A token that may use all models."""
     return token(claims(**{"scope": "models.all", **more}))
@@ -226,7 +232,8 @@ def test_nobody_reads_anothers_responses(gateway: Gateway):
     if made.status_code != 200 or "id" not in made.json():
         pytest.skip("the model's responses are not stored")
     path = f"/v1/responses/{made.json()['id']}"
-    others = [ours(sub="eve"), ours(sub=None, groups=["green"]), MASTER_KEY]
+    team(gateway, "readers")
+    others = [ours(sub="eve"), ours(sub=None, groups=["readers"]), MASTER_KEY]
     assert [gateway.ask("GET", path, key).status_code for key in others] == [404] * 3
     follow = {**body, "previous_response_id": made.json()["id"]}
     assert gateway.ask("POST", "/v1/responses", ours(sub="eve"), follow).status_code in (400, 404)
@@ -326,9 +333,8 @@ def test_a_user_that_is_not_known(start: Callable[..., Gateway]):
     assert code(gateway.ask("GET", "/v1/models", token(claims(sub="nobody")))) == (401, "authentication_error")
 
 
-def test_an_alias_of_a_tokens_team(start: Callable[..., Gateway]):
+def test_an_alias_of_a_tokens_team(gateway: Gateway):
     """Also one that hides a model, and also when it has just been changed."""
-    gateway = start(RULES)
 
     def team(action: str, **aliases: str) -> None:
         fields = {"team_id": "aliased", "model_aliases": aliases}
@@ -354,9 +360,9 @@ def test_an_alias_of_a_tokens_team(start: Callable[..., Gateway]):
     assert gateway.chat(small, "mock").headers["x-litellm-model-group"] == "third"
 
 
-def test_an_alias_that_a_tokens_team_has_just_got(start: Callable[..., Gateway]):
+def test_an_alias_that_a_tokens_team_has_just_got(without_scopes: Gateway):
     """What a door remembers of the team lets its models exclude the name. A large upload can be sent only once."""
-    gateway = start({"user_id_jwt_field": "sub", "team_ids_jwt_field": "groups", "user_id_upsert": True})
+    gateway = without_scopes
     key = token(claims(sub="ada", groups=["new"]))
 
     def upload(name: str) -> httpx.Response:
@@ -386,8 +392,8 @@ def test_an_alias_that_a_tokens_team_has_just_got(start: Callable[..., Gateway])
         assert answers[1].headers["x-litellm-model-group"] == "mock"
 
 
-def test_teams_with_more_models_than_the_edge_can_tell_a_container(start: Callable[..., Gateway]):
-    gateway = start({"user_id_jwt_field": "sub", "team_ids_jwt_field": "groups", "user_id_upsert": True})
+def test_teams_with_more_models_than_the_edge_can_tell_a_container(without_scopes: Gateway):
+    gateway = without_scopes
     names = [f"many{n}" for n in range(3)]
     for id in names:
         team(gateway, id, models=["mock", *(f"{id}-{number}-{'x' * 60}" for number in range(400))])
@@ -400,9 +406,9 @@ def test_teams_with_more_models_than_the_edge_can_tell_a_container(start: Callab
         assert "patterns" in answer.json()["error"]["message"]
 
 
-def test_a_fallbacks_alias_is_one_of_the_team_that_pays(start: Callable[..., Gateway]):
+def test_a_fallbacks_alias_is_one_of_the_team_that_pays(without_scopes: Gateway):
     """Not of another team of the JWT, whose models the one that pays may not use. And it is the team's present one."""
-    gateway = start({"user_id_jwt_field": "sub", "team_ids_jwt_field": "groups", "user_id_upsert": True})
+    gateway = without_scopes
     team(gateway, "pays", models=["mock", "v*"], model_aliases={"own": "other"})
     team(gateway, "looks on", models=["third"], model_aliases={"virtual": "third"})
     key = token(claims(sub="ada", groups=["looks on", "pays"]))
