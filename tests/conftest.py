@@ -27,6 +27,7 @@ from tests.thorough import examples
 
 if TYPE_CHECKING:  # the fakes import OpenAI's and Anthropic's SDKs, which the process that only starts workers spares
     from tests.fakes.server import FakeProvider
+    from tests.ledger.postgres_server import NewDatabase
 
 # Each client, and so each SDK's, would load all certificates: 24 ms of CPU thousands of times.
 for _name in ("httpx", "httpx2"):  # the SDKs use the second one
@@ -144,6 +145,15 @@ def provider(providers: "FakeProvider") -> Iterator["FakeProvider"]:
     providers.reset()
     yield providers
     providers.reset()
+
+
+@pytest.fixture(scope="session")
+def new_database() -> Iterator["NewDatabase"]:
+    """`new_database()` returns the URL of an empty PostgreSQL schema. One server for all tests of the worker."""
+    from tests.ledger.postgres_server import databases
+
+    with databases() as new:
+        yield new
 
 
 @pytest.fixture

@@ -7,11 +7,8 @@ import httpx
 import pytest
 
 from tests.fakes.server import FakeProvider
-from tests.ledger.conftest import NewDatabase, new_database
 from tests.money import Money, deployment, wait_for
 from tests.processes import MASTER_KEY, ROOT, RunningProxy, StartProxy
-
-__all__ = ["NewDatabase", "new_database"]
 
 
 class Ledgered(Money):

@@ -13,7 +13,7 @@ from tests.accounting.conftest import Ledgered
 from tests.accounting.crowd import CLIENT_LEFT, Crowd
 from tests.fakes.behaviour import Behaviour
 from tests.fakes.server import FakeProvider
-from tests.ledger.conftest import NewDatabase
+from tests.ledger.postgres_server import NewDatabase
 from tests.money import IN, OUT, deployment
 from tests.processes import MASTER_KEY, StartProxy, free_tcp_port
 from tests.redis_server import RedisServer

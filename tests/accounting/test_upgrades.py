@@ -16,7 +16,7 @@ from tests.accounting.crowd import CLIENT_LEFT
 from tests.checkouts import checkout
 from tests.fakes.behaviour import Behaviour
 from tests.fakes.server import FakeProvider
-from tests.ledger.conftest import NewDatabase
+from tests.ledger.postgres_server import NewDatabase
 from tests.ledger.support import check_balance, query
 from tests.money import IN, OUT, chat, deployment
 from tests.processes import StartProxy

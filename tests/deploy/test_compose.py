@@ -18,7 +18,6 @@ from container.server.settings import read
 from tests.deploy.pages import Page, curl, shell
 from tests.fakes.environment import pointing_at
 from tests.fakes.server import FakeProvider
-from tests.ledger.conftest import new_database
 from tests.money import Money, deployment
 from tests.processes import MASTER_KEY, ROOT, RunningProxy, StartProxy, free_tcp_port
 from tests.redis_server import RedisServer
@@ -29,8 +28,6 @@ FILES = [FOLDER / "compose.yaml", ROOT / "deploy" / "systemd" / "compose.yaml"]
 SERVICE = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["litellm"]
 EXAMPLE = (FOLDER / "example.env").read_text()
 KEY = "sk-the-master-key-of-this-test"
-
-__all__ = ["new_database"]
 
 
 @pytest.fixture

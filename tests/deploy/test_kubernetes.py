@@ -21,7 +21,7 @@ from container.server.settings import VARIABLES, read
 from tests.deploy.pages import BLOCK, Page, curl, shell
 from tests.fakes.environment import pointing_at
 from tests.fakes.server import FakeProvider
-from tests.ledger.conftest import NewDatabase, new_database
+from tests.ledger.postgres_server import NewDatabase
 from tests.money import wait_for
 from tests.processes import ROOT, RunningProxy, StartProxy
 
@@ -35,8 +35,6 @@ SECRET = MANIFESTS["Secret"]["stringData"]
 SET = {one["name"]: one["value"] for one in CONTAINER["env"]}
 IMAGE = (ROOT / "Dockerfile").read_text()
 KEY = "sk-the-master-key-of-this-test"
-
-__all__ = ["new_database"]
 
 
 def parsed(manifest: dict[str, Any]) -> Any:

@@ -16,13 +16,10 @@ import httpx
 import pytest
 import yaml
 
-from tests.ledger.conftest import new_database
 from tests.processes import ROOT, free_tcp_port
 from tests.redis_server import RedisServer
 
 from .docker import BUILD_TIMEOUT, COMMAND, MASTER_KEY
-
-__all__ = ["new_database"]
 
 pytestmark = pytest.mark.timeout(BUILD_TIMEOUT + 180)
 

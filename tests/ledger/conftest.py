@@ -1,9 +1,6 @@
 """The four stores: SQLite in memory, SQLite in a file, PostgreSQL, a Durable Object."""
 
-import os
-import subprocess
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +10,7 @@ import pytest
 from container.stores import PostgresStore, SqliteStore, Store
 from tests import canaries
 from tests.ledger.durable_store import DurableObjects, DurableStore
-from tests.ledger.postgres_server import PostgresServer
-
-NewDatabase = Callable[[], str]
-
-
-@pytest.fixture(scope="session")
-def new_database() -> Iterator[NewDatabase]:
-    """`new_database()` returns the URL of an empty PostgreSQL schema, on DATABASE_URL's server if that is set."""
-    given = os.environ.get("DATABASE_URL")
-    if not given:
-        with PostgresServer() as server:
-            yield server.new_database
-        return
-    made: list[str] = []
-
-    def new() -> str:
-        name = f"ledger_{uuid.uuid4().hex}"
-        subprocess.run(["psql", given, "-c", f"CREATE SCHEMA {name}"], check=True, capture_output=True)
-        made.append(name)
-        return f"{given}{'&' if '?' in given else '?'}options=-csearch_path%3D{name}"
-
-    yield new
-    for name in made:
-        command = ["psql", given, "-c", f"DROP SCHEMA {name} CASCADE"]
-        subprocess.run(command, check=True, capture_output=True)
+from tests.ledger.postgres_server import NewDatabase
 
 
 @pytest.fixture(scope="session")

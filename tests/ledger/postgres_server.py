@@ -8,7 +8,9 @@ import signal
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +18,8 @@ from typing import Self
 from tests import canaries
 from tests.processes import free_tcp_port
 
+# Returns the URL of an empty schema.
+NewDatabase = Callable[[], str]
 _SETTINGS = {"listen_addresses": "127.0.0.1", "max_connections": "200", "shared_buffers": "64MB"}
 
 
@@ -31,6 +35,28 @@ def binaries() -> Path:
         if (directory / "initdb").exists() and (directory / "postgres").exists():
             return directory
     raise AssertionError("no PostgreSQL: install Debian's package postgresql, or sync requirements/dev.txt")
+
+
+@contextmanager
+def databases() -> Iterator[NewDatabase]:
+    """Empty PostgreSQL schemas, on DATABASE_URL's server if that is set."""
+    given = os.environ.get("DATABASE_URL")
+    if not given:
+        with PostgresServer() as server:
+            yield server.new_database
+        return
+    made: list[str] = []
+
+    def new() -> str:
+        name = f"ledger_{uuid.uuid4().hex}"
+        subprocess.run(["psql", given, "-c", f"CREATE SCHEMA {name}"], check=True, capture_output=True)
+        made.append(name)
+        return f"{given}{'&' if '?' in given else '?'}options=-csearch_path%3D{name}"
+
+    yield new
+    for name in made:
+        command = ["psql", given, "-c", f"DROP SCHEMA {name} CASCADE"]
+        subprocess.run(command, check=True, capture_output=True)
 
 
 def run_tool(name: str, *arguments: str) -> bytes:

@@ -10,8 +10,7 @@ import asyncpg
 import pytest
 
 from container.stores import LedgerUnavailable, PostgresStore, SqliteStore, Store
-from tests.ledger.conftest import NewDatabase
-from tests.ledger.postgres_server import run_tool
+from tests.ledger.postgres_server import NewDatabase, run_tool
 from tests.ledger.support import Ledger, check_balance, query
 from worker.core.ledger import alerts, schema
 from worker.core.ledger.decision import Decision, Steps

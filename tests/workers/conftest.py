@@ -12,11 +12,8 @@ import pytest
 
 from tests.accounting.conftest import Ledgered
 from tests.fakes.server import FakeProvider
-from tests.ledger.conftest import NewDatabase, new_database
 from tests.money import chat, deployment, wait_for
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy
-
-__all__ = ["NewDatabase", "new_database"]
 
 HUB = "router hub"
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.server import FakeProvider
-from tests.ledger.conftest import NewDatabase
+from tests.ledger.postgres_server import NewDatabase
 from tests.money import chat, deployment, wait_for
 from tests.processes import MASTER_KEY, RunningProxy
 from tests.reload.conftest import reload
