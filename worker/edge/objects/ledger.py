@@ -253,13 +253,15 @@ class Ledger(ContainerObject):
             results = self._admit(tuple(one.ask for one in some), some[0].policy)
         except Exception as error:  # noqa: BLE001 whatever it is, every request gets an answer
             if len(some) == 1:
-                some[0].result.set_exception(error)
+                if not some[0].result.done():  # nobody may be waiting any more
+                    some[0].result.set_exception(error)
                 return
             for one in some:
                 self._decide_those([one])
             return
         for one, result in zip(some, results, strict=True):
-            one.result.set_result(result)
+            if not one.result.done():
+                one.result.set_result(result)
 
     def _the_line(self) -> "WaitingLine":
         if self._line is None:
