@@ -10,7 +10,7 @@ import pytest
 
 from tests.fakes.behaviour import Behaviour, Fault, failing
 from tests.fakes.server import FakeProvider
-from tests.money import deployment
+from tests.money import deployment, wait_for
 from tests.processes import MASTER_KEY, RunningProxy, StartProxy, free_tcp_port
 from tests.redis_server import RedisServer
 
@@ -158,7 +158,8 @@ def test_without_redis_requests_are_served_uncached(gateway: RunningProxy, redis
     for _ in range(3):
         answer = ask(gateway)
         assert (answer.status_code, answer.headers["x-cache"]) == (200, "miss")
-    assert gateway.log().count('"cache_lost"') == 1
+    said = wait_for(gateway.log, lambda text: '"cache_lost"' in text)  # lines are written a moment after the response
+    assert said.count('"cache_lost"') == 1
 
 
 @pytest.mark.parametrize("wrong", [{"ttl": 5}, {"no-cache": "yes"}, "no-cache"])

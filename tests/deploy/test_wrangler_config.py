@@ -14,7 +14,7 @@ def test_the_ledgers_storage_does_not_move() -> None:
     ]
     bindings = {binding["name"]: binding["class_name"] for binding in RAW["durable_objects"]["bindings"]}
     assert bindings == {"PROXY_CONTAINER": "ProxyContainer", "LEDGER": "Ledger"}
-    source = (WRANGLER_CONFIG.parent / "worker" / "edge" / "forwarding.py").read_text()
+    source = (WRANGLER_CONFIG.parent / "worker" / "edge" / "stubs.py").read_text()
     assert '\nLEDGER_NAME = "ledger"\n' in source
 
 
