@@ -51,11 +51,12 @@ MOST_INLINE = 64 * 1024
 WRITE_AFTER_MS = 100
 # This many carried reports are written at once, without waiting.
 MOST_CARRIED = 32
-# While more requests run than a few, one that follows another within this time is decided together with those that
-# arrive until the event loop is idle: a commit costs as much as the rest of an admission. With few, the timer costs as
-# much as it saves.
+# While more requests run than a few, one that follows another closely waits a moment and is decided together with those
+# that arrive meanwhile: a commit costs as much as the rest of an admission. With few, the timer costs as much as it
+# saves.
 FEW_RUNNING = 3
-TOGETHER_MS = 20
+CLOSELY_MS = 20
+TOGETHER_MS = 3
 MOST_TOGETHER = 32
 # A configuration that no request has named for this long counts as replaced.
 OUT_OF_USE_SECONDS = 15.0
@@ -210,7 +211,7 @@ class Ledger(ContainerObject):
         ended, result = line.ended if line is not None else 0, None
         if line is None or not line.has(key, named):
             now = now_ms()
-            is_burst, self._asked_at = now - self._asked_at <= TOGETHER_MS, now
+            is_burst, self._asked_at = now - self._asked_at <= CLOSELY_MS, now
             if is_burst and self._running > FEW_RUNNING:
                 result = await self._together(ask, policy)
             else:
@@ -234,7 +235,7 @@ class Ledger(ContainerObject):
         if not self._asked:
             if self._decide_soon is None:
                 self._decide_soon = create_proxy(self._decide)
-            kept("setTimeout")(self._decide_soon, 0)
+            kept("setTimeout")(self._decide_soon, TOGETHER_MS)
         self._asked.append(asked)
         if len(self._asked) >= MOST_TOGETHER:
             self._decide()
