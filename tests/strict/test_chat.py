@@ -137,7 +137,8 @@ _CONTINUED = [
 
 @pytest.mark.parametrize(("target", "history"), _CONTINUED)
 def test_history_from_another_provider(dropping: Gateway, target: str, history: str):
-    messages, called = _HISTORIES[history], _calls_tools(history)
+    messages: list[Any] = _HISTORIES[history]
+    called = _calls_tools(history)
     names = _NAME if history == "long names" else "weather"
     more = {"tools": _tools(names, cache_control={"type": "ephemeral"})} if called else {}
     said = _answer(dropping, stream=False, model=target, messages=messages, **more)
