@@ -41,7 +41,7 @@ def test_every_outcome_is_reported_once(tmp_path: Path):
     files = {"worse.py": WORSE, "fine.py": "def test_passes(): pass", "wrong.py": "import nothing_of_that_name"}
     for name, source in files.items():
         (tmp_path / f"test_{name}").write_text(source)
-    words = ["-n", "2", "-p", "tests.conftest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path)]
+    words = ["-ra", "-n", "2", "-p", "tests.conftest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path)]
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert done.returncode == 1, done.stdout + done.stderr

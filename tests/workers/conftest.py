@@ -1,6 +1,7 @@
 """Fixtures: a proxy with several workers, and what can be seen of its processes."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -31,7 +32,11 @@ class Workers(Ledgered):
     def processes(self) -> dict[str, int]:
         """Process ids by name: "router hub", "router worker 0", …"""
         pids = Path(f"/proc/{self.proxy.pid}/task/{self.proxy.pid}/children").read_text().split()
-        return {Path(f"/proc/{pid}/comm").read_text().strip(): int(pid) for pid in pids}
+        found = {}
+        for pid in pids:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+                found[Path(f"/proc/{pid}/comm").read_text().strip()] = int(pid)
+        return found
 
     def workers(self) -> list[int]:
         return [pid for name, pid in sorted(self.processes().items()) if name.startswith("router worker")]
