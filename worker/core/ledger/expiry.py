@@ -9,9 +9,8 @@ from typing import Any
 
 from ..values import periods
 from .accounts import GLOBAL, Policy
-from .batch import Books, with_end_user_budget
+from .batch import Books, Lookup, with_end_user_budget
 from .decision import Decision, Dialect, Steps, marks
-from .lookup import Lookup
 from .settle import COLUMNS, SETTLED, Found
 
 AT_ONCE = 100

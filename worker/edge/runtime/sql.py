@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from pyodide.ffi import create_proxy
 
+from core.ledger.batch import Memory
 from core.ledger.decision import SQLITE, Decision, Dialect, Parameters, Row, run
-from core.ledger.lookup import Memory
 from core.protocol import from_json
 
 from .javascript import NULL, kept
