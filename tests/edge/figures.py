@@ -172,7 +172,7 @@ def free_after(one: OfflineEdge, *, stream: bool) -> list[float]:
 
 
 def warm_up(one: OfflineEdge, requests: int) -> None:
-    """V8 optimizes Python's interpreter during the first two thousand requests."""
+    """V8 optimizes Python's interpreter during the first thousands of requests."""
     with Load(job(one, Kind("", 16, KEY), requests, 0)):
         pass
 
