@@ -8,13 +8,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from dev.edge import PROXY_CLASS, OfflineEdge
+from dev.edge import OfflineEdge
 from dev.process_engine.engine import SIDECAR_IMAGE
 from tests.image.docker import BUILD_TIMEOUT, docker
 
 pytestmark = pytest.mark.timeout(BUILD_TIMEOUT + 300)
 MASTER_KEY = "sk-master-of-the-tests"
 CHAT = {"model": "mock", "messages": [{"role": "user", "content": "hello"}]}
+LEDGER_CLASS = "Ledger"  # of the object that has the first container
 RECOVERY_TIMEOUT = 60.0  # seconds; an engine takes a while to remove killed containers
 # workerd starts it beside every container. wrangler pulls Cloudflare's image unless this names another one.
 SIDECAR_VARIABLE = "MINIFLARE_CONTAINER_EGRESS_IMAGE"
@@ -28,7 +29,8 @@ def edge(image: str, tmp_path: Path) -> Iterator[OfflineEdge]:
         pytest.skip(f"workerd needs a Docker engine on a Unix socket, and {SIDECAR_VARIABLE}")
     docker("tag", sidecar, SIDECAR_IMAGE)
     one = OfflineEdge(tmp_path, {"LITELLM_MASTER_KEY": MASTER_KEY}, images=None, engine_socket=socket)
-    docker("tag", image, one.config.image(PROXY_CLASS))
+    for class_name in one.config.containers:
+        docker("tag", image, one.config.image(class_name))
     assert one.start() == 200
     try:
         yield one
@@ -37,9 +39,9 @@ def edge(image: str, tmp_path: Path) -> Iterator[OfflineEdge]:
 
 
 def proxy_containers() -> list[str]:
-    """The names of running containers that workerd started for the Worker, without sidecars."""
+    """The names of running containers that workerd started for the first instance, without sidecars."""
     names = docker("ps", "--format", "{{.Names}}").split()
-    return [name for name in names if f"-{PROXY_CLASS}-" in name and not name.endswith("-proxy")]
+    return [name for name in names if f"-{LEDGER_CLASS}-" in name and not name.endswith("-proxy")]
 
 
 def test_worker_starts_and_restarts_the_image(edge: OfflineEdge) -> None:

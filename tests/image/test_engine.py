@@ -19,6 +19,6 @@ def test_every_provider_and_endpoint_works(image: str) -> None:
     finally:
         docker("rm", "--force", container)
     assert {name: answer for name, answer in report["answers"].items() if answer != "ok"} == {}
-    assert len(report["answers"]) == 24
+    assert len(report["answers"]) == 23
     assert report["bedrock_signature"] == "AWS4-HMAC-SHA256"
     assert report["called_home"] == []

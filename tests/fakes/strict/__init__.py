@@ -3,21 +3,15 @@
 A fake serves a strict provider under `/strict/<provider>/`. Its `api_base` is `base(fake.url, "groq")`.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from ..record import Recorded
-from . import anthropic, chat, gemini
+from . import chat
 from .providers import CHAT
 from .refusal import Refusal
 
 PREFIX = "/strict/"
 
-_FORMATS: dict[str, Callable[[Mapping[str, Any]], Refusal | None]] = {
-    "anthropic": anthropic.refusal,
-    "gemini": gemini.refusal,
-}
-PROVIDERS = (*CHAT, *_FORMATS)
+_FORMATS_OF_THEIR_OWN = ("anthropic", "gemini")
+PROVIDERS = (*CHAT, *_FORMATS_OF_THEIR_OWN)
 
 
 def base(url: str, provider: str) -> str:
@@ -34,8 +28,10 @@ def refusal(seen: Recorded, endpoint: str) -> Refusal | None:
         return Refusal(404, {"detail": "Not Found"})
     if endpoint == "responses":
         return None  # the format itself is strict
-    if provider in _FORMATS:
-        return _FORMATS[provider](seen.body)
+    if provider in _FORMATS_OF_THEIR_OWN:
+        from . import anthropic, gemini  # on first use, because the image lacks Anthropic's SDK
+
+        return {"anthropic": anthropic, "gemini": gemini}[provider].refusal(seen.body)
     return chat.refusal(CHAT[provider], seen.model or "", seen.body)
 
 
