@@ -20,8 +20,7 @@ from ..server.auth import check_models
 from ..server.context import RequestContext
 from ..stores import LedgerUnavailable
 from .ledger import LEASE_MS, Ledger, milliseconds
-from .price_book import PriceBook
-from .reservation import UNACCOUNTED, Reservation, Unaccounted
+from .reservation import UNACCOUNTED, PriceBook, Reservation, Unaccounted
 
 _MOST_KNOWN = 10_000
 # Of a body in chunks.

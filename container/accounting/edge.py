@@ -36,8 +36,7 @@ from ..routing.router import RouteRequest
 from ..server.auth import check_models
 from ..server.context import RequestContext
 from .accounting import Accounting, NoAccounting
-from .price_book import PriceBook
-from .reservation import Reservation
+from .reservation import PriceBook, Reservation
 
 # New requests are refused while this many entries wait.
 MOST_WAITING = 10_000

@@ -149,7 +149,7 @@ def _serve(given: argparse.Namespace) -> int:
 
 
 def _check(given: argparse.Namespace) -> int:
-    from .check import check
+    from .serve import check
 
     return check(Path(given.config), _environment(given))
 

@@ -1,10 +1,13 @@
 """`litellm-router serve`: assembles the proxy, listens, and shuts down cleanly. Alone, or behind the edge, which keeps
 the ledger and sends the configuration.
+
+`litellm-router check`: reports all problems with the config and the environment at once.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import uvloop
@@ -12,18 +15,43 @@ import uvloop
 from worker.core.protocol import GIVES_CONFIGURATION, READS_ATTEMPTS, GivenConfiguration, instance_of
 
 from ..accounting.edge import Accounts, EdgeAccounting, Journal
-from ..accounting.price_book import PriceBook
-from ..config.document import CannotServe
+from ..accounting.reservation import PriceBook
+from ..config.deployment import Deployment
+from ..config.document import CannotServe, ConfigError
 from ..config.load import Config, load, loads
-from ..config.response_cache import redis_url
-from ..engine import Engine, same_engine
+from ..config.sections import redis_url
+from ..engine import Engine, packages_installed, same_engine
 from ..observability import log
 from ..proxy.configurations import Configurations, Reloading
 from ..proxy.gateway import Gateway, router_for
-from ..proxy.process import Launch, Running, announce, calm_garbage_collector, close, cores, say_listening, tracing_of
-from ..proxy.startup import accounting_of, declared, open_ledger, reasons_not_to_serve, warn_of_prices
+from ..proxy.process import (
+    Launch,
+    Running,
+    announce,
+    calm_garbage_collector,
+    close,
+    cores,
+    say_listening,
+    tracing_of,
+)
+from ..proxy.startup import (
+    NO_LEDGER,
+    NO_SLACK,
+    UNPRICED,
+    accounting_of,
+    declared,
+    ephemeral_mount,
+    keeps_ledger,
+    ledger_file,
+    ledger_unusable,
+    open_ledger,
+    reasons_not_to_serve,
+    requires_ledger,
+    warn_of_prices,
+)
 from ..routing.router import Router
 from ..routing.shared_health import SharedCooldowns
+from ..server import settings
 from ..server.auth import Authenticator, count_failed_keys
 from ..server.http import MAX_HEADER_BYTES, MAX_HEADER_BYTES_OF_THE_EDGE, listen
 from ..server.settings import AUTO
@@ -217,3 +245,73 @@ def _not_here() -> None:
     log.warning(
         "config_not_reloaded", effect="Behind the edge the config comes from the Worker. Deploy the Worker again."
     )
+
+
+def check(path: Path, environment: Mapping[str, str]) -> int:
+    """Return the exit code: 1 if the proxy would not start."""
+    config: Config | None = None
+    found: settings.Settings | None = None
+    try:
+        config = load(path, environment)
+    except ConfigError as error:
+        for problem in error.problems:
+            _complain(str(problem))
+    try:
+        found = settings.read(environment if config is None else config.environment)
+    except settings.SettingsError as error:
+        for problem in error.problems:
+            _complain(f"environment: error: {problem}")
+    if config is None:
+        return 1
+    failed = found is None
+    if found is not None and config.options.slack_alerts and not found.slack_webhook_url:
+        _complain(f"environment: warning: {NO_SLACK}")
+    for problem in config.problems:
+        _complain(str(problem))
+    for reason in reasons_not_to_serve(found, config) if found is not None else ():
+        failed = True
+        _complain(f"environment: error: {reason}")
+    if found is not None and keeps_ledger(found):
+        failed |= _say_place(found, config)
+    _say_models(config)
+    return int(failed)
+
+
+def _say_place(found: settings.Settings, config: Config) -> bool:
+    """Report problems with the ledger's location. Return whether they would prevent a start."""
+    path = ledger_file(found)
+    trouble = ledger_unusable(found)
+    if trouble and requires_ledger(found, config.options):
+        _complain(f"environment: error: {trouble}")
+        return True
+    if trouble:
+        _complain(f"environment: warning: {trouble} {NO_LEDGER}")
+    lost = ephemeral_mount(path) if path and not trouble else None
+    if lost:
+        _complain(f"environment: warning: {lost}")
+    return False
+
+
+def _say_models(config: Config) -> None:
+    on = [name for name, members in config.groups.items() if any(not d.off for d in members)]
+    print(f"{len(on)} of {len(config.groups)} models are on: {', '.join(on) or 'none'}")
+    for name, members in config.groups.items():
+        if name not in on:
+            wanted = sorted({need.replace("|", " or ") for d in members for need in d.off})
+            print(f"off: {name} (set {', '.join(wanted)})")
+    if config.options.has_budget:
+        unpriced = PriceBook(config, Router(config), default_max_output=1).unpriced(config)
+        if unpriced:
+            print(f"without a price: {', '.join(unpriced)} ({UNPRICED})")
+    if config.needs_engine:
+        print("The translation engine (LiteLLM) is started for: " + ", ".join(_through_engine(config.deployments)))
+        if not packages_installed():
+            print("Its packages are not installed yet.")
+
+
+def _through_engine(deployments: Iterable[Deployment]) -> list[str]:
+    return list(dict.fromkeys(d.group for d in deployments if d.kind == "engine" and not d.off))
+
+
+def _complain(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -13,7 +13,7 @@ from worker.core.ledger.declared import SECTIONS
 from worker.core.ledger.keys import hash_secret
 from worker.core.log_text import FORMATS
 
-from . import declared, foreign_settings, observability, providers, response_cache, sections
+from . import declared, foreign_settings, observability, providers, sections
 from . import deployment as deployments
 from . import document as documents
 from . import option_values as read
@@ -34,8 +34,7 @@ from .document import (
 )
 from .foreign_settings import COMPANIONS, ENGINE
 from .observability import RequestLogging
-from .response_cache import ResponseCache
-from .sections import SettingsWalk, Variables
+from .sections import ResponseCache, SettingsWalk, Variables
 
 if TYPE_CHECKING:
     from worker.core.identity.authenticator import ClaimRules
@@ -475,7 +474,9 @@ class _Reader:
         if not self.cache.get("cache") or not read.flag(self.document, at, self.cache["cache"]):
             return
         params = self.cache.get("cache_params")
-        found = response_cache.parse(self.document, ("litellm_settings", "cache_params"), params, self.environment)
+        found = sections.parse_response_cache(
+            self.document, ("litellm_settings", "cache_params"), params, self.environment
+        )
         if isinstance(found, dict):
             self.engine.update(self.cache)
             self.reason = self.reason or "cache"

@@ -18,7 +18,7 @@ from .responses import Note, Responses
 from .shared import failure, fit, wire
 from .shared.capabilities import EITHER, MAX_TOKENS, Capabilities, Served, capabilities, refuses_tools
 from .shared.chat_stream import EventStream
-from .shared.refusals import refuses_name
+from .shared.failure import refuses_name
 from .shared.wire import Events, Format, Plain, Sent, Unsupported, plain
 
 # Fields that are never dropped, because the request would mean something else.

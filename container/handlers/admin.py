@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from worker.core.api import admin
+from worker.core.api.auth import credential
 from worker.core.api.endpoints import Endpoint
 from worker.core.api.errors import refused, service_unavailable, unknown_path
-from worker.core.api.session import credential
-from worker.core.ledger import callers, permissions
+from worker.core.ledger import callers
 from worker.core.ledger.accounts import Policy
 from worker.core.ledger.administration import decide
 from worker.core.ledger.decision import Decision, Dialect
@@ -144,7 +144,7 @@ class SignInEndpoints:
     async def identify(self, context: RequestContext) -> None:
         """Looks up what a person may use. Raises ApiError 401, 403 or 503."""
         assert context.person is not None, "recognize() has found it"
-        found = await self._run(permissions.identify, context.person, self._clock())
+        found = await self._run(callers.identify, context.person, self._clock())
         if not found["ok"]:
             raise refused(found)
         context.models, context.administrator = found["models"], found["operator"]

@@ -43,9 +43,8 @@ from ..formats.shared.wire import (
     is_stream,
     json_object,
 )
-from ..http_client.client import Client
+from ..http_client.client import Client, Response
 from ..http_client.request import BadBody, CannotConnect, ConnectTimeout, HttpError, Proxies, ProxyFailed, Silent
-from ..http_client.response import Response
 from ..observability import log, metrics
 from ..request.completion import Completion
 from ..routing.health import UNHEALTHY, Outcome

@@ -21,7 +21,7 @@ from worker.core.protocol import ENDING, GO_PREFIX, JOURNAL_PATH, NO_INSTANCE_HE
 
 from ..accounting import edge
 from ..accounting.edge import EdgeAccounting
-from ..accounting.price_book import PriceBook
+from ..accounting.reservation import PriceBook
 from ..request.engine_body import ParsedRequest
 from ..server.auth import Authenticator
 from ..server.context import Capture, ClientLeft, Pace, RequestContext

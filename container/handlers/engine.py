@@ -17,10 +17,9 @@ from ..accounting.edge import Accounts
 from ..accounting.reservation import AnyReservation, Transcript, UsageEvents, reasoning_fields
 from ..config.deployment import Deployment, split_route
 from ..engine import Engine, EngineUnavailable
-from ..formats.shared import failure, refusals, wire
-from ..http_client.client import Client
+from ..formats.shared import failure, wire
+from ..http_client.client import Client, Response
 from ..http_client.request import HttpError, Proxies, ProxyFailed
-from ..http_client.response import Response
 from ..request.engine_body import FormBody, JsonBody
 from ..routing.health import OK, Outcome
 from ..routing.router import Router, Try
@@ -321,7 +320,7 @@ def audio_refused(endpoint: str) -> Outcome | None:
 
 def audio_outcome(outcome: Outcome) -> Outcome:
     """Turns a missing endpoint into `unsupported`, because the server is otherwise fine."""
-    if outcome.kind != "not_found" or refusals.says_no_such_model(outcome.code or "", outcome.message.lower()):
+    if outcome.kind != "not_found" or failure.says_no_such_model(outcome.code or "", outcome.message.lower()):
         return outcome
     return Outcome("unsupported", 400, "This model's server does not have this audio endpoint.", param="model")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from ..config.response_cache import ResponseCache as Options
+from ..config.sections import ResponseCache as Options
 from ..observability import log
 from ..request.completion import Completion
 from ..server.context import RequestContext

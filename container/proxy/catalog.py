@@ -8,7 +8,7 @@ from typing import Any
 
 from worker.core.ledger import declared
 
-from ..accounting.price_book import PriceBook, targets
+from ..accounting.reservation import PriceBook, targets
 from ..config import providers
 from ..config.document import ConfigError, Problem, references, without_secrets
 from ..config.load import Config, load

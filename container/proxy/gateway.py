@@ -30,8 +30,7 @@ from ..handlers.attempts import Upstream, log_request
 from ..handlers.behind_the_edge import INTERNAL, BehindTheEdge, MemoryBudget, Parking
 from ..handlers.completions import Completions, RequestParser
 from ..handlers.engine import EngineEndpoints
-from ..handlers.models import ModelInfo, Models
-from ..handlers.public import AllWorkers, Health, Metrics
+from ..handlers.public import AllWorkers, Health, Metrics, ModelInfo, Models
 from ..handlers.response_cache import ResponseCache
 from ..handlers.response_state import KeptResponses, ResponseState
 from ..handlers.stored_responses import StoredAtProvider, StoredResponses

@@ -13,7 +13,7 @@ from worker.core.ledger.declared import AnyDeclared
 
 from ..accounting.accounting import Accounting, NoAccounting
 from ..accounting.ledger import Ledger, LocalLedger
-from ..accounting.price_book import PriceBook
+from ..accounting.reservation import PriceBook
 from ..config.document import CannotServe
 from ..config.load import Config, Options
 from ..observability import log

@@ -1,4 +1,4 @@
-"""How the proxy fetches public keys and checks signatures, for `worker.core.identity.verifier`.
+"""How the proxy fetches public keys and checks signatures, for `worker.core.identity.jwt`.
 
 PyJWT and cryptography are imported with the first token.
 """
@@ -8,8 +8,7 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from worker.core.identity import jwt
-from worker.core.identity.jwt import PublicKey, Token
-from worker.core.identity.verifier import FETCH_SECONDS, CannotFetch
+from worker.core.identity.jwt import FETCH_SECONDS, CannotFetch, PublicKey, Token
 
 from ..http_client.client import Client
 from ..http_client.request import HttpError, Proxies

@@ -16,7 +16,7 @@ from worker.core.ledger.settle import Report
 from ..accounting.ledger import Ledger
 from ..config.load import Config
 from ..config.providers import Address
-from ..config.response_cache import redis_url
+from ..config.sections import redis_url
 from ..engine import Engine
 from ..handlers.public import Sums
 from ..observability import log, metrics

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import orjson
 
-from container.accounting.price_book import PriceBook
-from container.accounting.reservation import Reservation, Transcript
+from container.accounting.reservation import PriceBook, Reservation, Transcript
 from container.config.load import load
 from container.routing.router import Router, Try
 from tests.ledger.corpus import PROSE

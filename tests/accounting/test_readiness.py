@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from container.accounting import housekeeping
+from container.accounting import ledger as own_ledger
 from container.accounting.accounting import NoAccounting
-from container.accounting.housekeeping import LedgerCheck
+from container.accounting.ledger import LedgerCheck
 from container.handlers.public import Health
 from container.stores import LedgerUnavailable, SqliteStore
 from tests.accounting.conftest import Start
@@ -59,7 +59,7 @@ async def test_concurrent_probes_share_one_ledger_check(check: LedgerCheck, ledg
     assert await asyncio.gather(*(check.usable() for _ in range(50))) == [True] * 50
     assert await check.usable()
     assert ledger.asked == 1
-    now[0] += housekeeping.FRESH_SECONDS
+    now[0] += own_ledger.FRESH_SECONDS
     assert await check.usable()
     assert ledger.asked == 2
 
@@ -67,7 +67,7 @@ async def test_concurrent_probes_share_one_ledger_check(check: LedgerCheck, ledg
 async def test_a_failing_or_hanging_ledger_is_not_ready_until_it_recovers(
     check: LedgerCheck, ledger: Ledger, now: list[float], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(housekeeping, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(own_ledger, "PATIENCE_SECONDS", 0.01)
     ledger.down = True
     assert not await check.usable()
     now[0] += 10

@@ -7,8 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from container.accounting.price_book import PriceBook
-from container.accounting.reservation import Reservation, Transcript, hidden_output
+from container.accounting.reservation import PriceBook, Reservation, Transcript, hidden_output
 from container.config.load import load
 from container.handlers.completions import charge
 from container.handlers.engine import usage

@@ -11,7 +11,7 @@ import pytest
 from container.accounting.accounting import Accounting
 from container.accounting.ledger import LocalLedger
 from container.handlers.admin import Admin
-from container.handlers.models import ModelInfo
+from container.handlers.public import ModelInfo
 from container.proxy.gateway import App
 from container.server.auth import Authenticator
 from container.server.context import RequestContext

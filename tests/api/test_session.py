@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.core.api import session
+from worker.core.api import auth
 
 URL = "https://gateway.example"
 NAME = "__Host-litellm-router-session"
@@ -10,12 +10,12 @@ ID = "A" * 43
 
 
 def presented(cookies: str) -> str | None:
-    return session.presented({"cookie": cookies}.get, URL)
+    return auth.presented({"cookie": cookies}.get, URL)
 
 
 @pytest.mark.parametrize("cookies", [f"{NAME}={ID}", f"a=b; {NAME}={ID}; c=d", f'a="b;{NAME}={ID}', f"{NAME}={ID};\t"])
 def test_a_browsers_cookie_counts(cookies: str):
-    assert presented(cookies) == session.hashed(ID)
+    assert presented(cookies) == auth.hashed(ID)
 
 
 @pytest.mark.parametrize(

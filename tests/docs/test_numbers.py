@@ -3,10 +3,10 @@
 import pytest
 
 from container.accounting import accounting, edge, ledger
-from container.config.response_cache import DEFAULT_TTL
+from container.config.sections import RESPONSE_CACHE_TTL
 from container.formats import vertex
 from container.handlers import behind_the_edge, response_cache
-from container.http_client import client, response
+from container.http_client import client
 from container.observability import metrics
 from container.records.request_log import MOST_WAITING
 from container.routing import health
@@ -23,9 +23,9 @@ WORDS = {2: "two", 5: "five", 10: "ten", 0.5: "half a second"}
 SAID = [
     ("reliability", f"keeps addresses for {client.DNS_SECONDS:g} seconds"),
     ("reliability", f"idle connections for {client.IDLE_SECONDS:g}"),
-    ("reliability", f"more than {response.MAX_HEAD_BYTES // KB} KB or {response.MAX_HEADERS} lines of headers"),
-    ("reliability", f"more than {response.MAX_INTERIM} interim responses"),
-    ("reliability", f"a plain response over {response.MAX_BODY_BYTES // MB} MB"),
+    ("reliability", f"more than {client.MAX_HEAD_BYTES // KB} KB or {client.MAX_HEADERS} lines of headers"),
+    ("reliability", f"more than {client.MAX_INTERIM} interim responses"),
+    ("reliability", f"a plain response over {client.MAX_BODY_BYTES // MB} MB"),
     ("reliability", f"a shared cooldown lasts at most {health.MAX_COOLDOWN_SECONDS / 60:g} minutes"),
     ("reliability", f"gets no answer; {container_life.SILENCE_LIMIT:g} s later the container is given up"),
     ("reliability", f"after {WORDS[container_life.PAUSE_AFTER_FAILURE]} seconds the next request tries again"),
@@ -52,7 +52,7 @@ SAID = [
     ("ledger", f"{estimate._PER_TOOL} tokens each, {estimate._FOR_TOOLS} for what"),
     ("ledger", f"| {prices.IMAGE_TOKENS:,} tokens; "),
     ("metrics", f"at most {metrics.MOST_SERIES} sets of labels"),
-    ("configuration", f"ttl: {DEFAULT_TTL:g}"),
+    ("configuration", f"ttl: {RESPONSE_CACHE_TTL:g}"),
     ("configuration", f"up to {response_cache.MOST_BYTES // MB} MB"),
     ("configuration", f"it is asked for {WORDS[response_cache.PATIENCE_SECONDS]} at most"),
     ("configuration", f"not for {WORDS[response_cache.PAUSE_SECONDS]}."),

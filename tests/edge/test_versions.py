@@ -21,7 +21,7 @@ from tests.edge.money import Money
 from tests.fakes.behaviour import Behaviour
 from tests.fakes.server import FakeProvider
 from tests.money import chat, deployment, wait_for
-from worker.core.ledger import schema
+from worker.core.ledger.schema import VERSION
 
 BEFORE = "c9e100aa4630b53f1f5b062aa50b8888e4571898"
 SCHEMA_6 = "0e5dcc3c839c767bdd62d4355d68958572c0c706"
@@ -123,7 +123,7 @@ def test_a_ledger_with_schema_6_is_migrated_in_the_middle_of_a_stream(
         assert money.ask(tight, max_tokens=10).status_code == 200
         with pytest.raises(httpx.HTTPError):
             asking.result(10)
-    assert _schema(money) == schema.VERSION
+    assert _schema(money) == VERSION
     assert (money.ask(blocked).status_code, money.ask(tight, max_tokens=10).status_code) == (401, 429)
     assert running["reserved"] > 0
     lines = money.settled(key, 4, seconds=20)

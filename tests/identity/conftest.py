@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from worker.core.identity.verifier import Trust
+from worker.core.identity.jwt import Trust
 
 from . import issuer
 from .doors import Alone, AtTheEdge, Verifying, Workerd

@@ -11,8 +11,7 @@ import httpx
 
 from container.server.token_door import TokenDoor
 from dev.edge import OfflineEdge
-from worker.core.identity.jwt import InvalidToken
-from worker.core.identity.verifier import KeysUnavailable, Trust, Verifier
+from worker.core.identity.jwt import InvalidToken, KeysUnavailable, Trust, Verifier
 
 WORKER = Path(__file__).parents[2] / "worker"
 HERE = Path(__file__).parent / "worker"

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from worker.core.identity import verifier
-from worker.core.identity.verifier import Trust
+from worker.core.identity import jwt
+from worker.core.identity.jwt import Trust
 
 from . import issuer
 from .conftest import NewVerifier
@@ -42,14 +42,14 @@ async def test_an_unknown_kid_fetches_the_keys_once_in_a_while(
 ):
     verify = new_verifier()
     await verify(token(), [trust])
-    verify.clock += verifier.UNKNOWN_KEY_PAUSE
+    verify.clock += jwt.UNKNOWN_KEY_PAUSE
     new = rotated(server)
     assert "claims" in await verify(new, [trust])
     assert "invalid" in await verify(token(), [trust])  # its key is gone
     for number in range(5):
         assert "invalid" in await verify(token(kid=f"guess-{number}"), [trust])
     assert len(server.requests) == 2
-    verify.clock += verifier.UNKNOWN_KEY_PAUSE
+    verify.clock += jwt.UNKNOWN_KEY_PAUSE
     assert "invalid" in await verify(token(kid="guess"), [trust])
     assert len(server.requests) == 3
 
@@ -59,7 +59,7 @@ async def test_concurrent_requests_with_a_new_key_share_a_fetch(
 ):
     verify = new_verifier()
     await verify(token(), [trust])
-    verify.clock += verifier.UNKNOWN_KEY_PAUSE
+    verify.clock += jwt.UNKNOWN_KEY_PAUSE
     new, server.delay = rotated(server), 0.3
     outcomes = await asyncio.gather(*(verify(new, [trust]) for _ in range(8)))
     assert all("claims" in outcome for outcome in outcomes)
@@ -102,7 +102,7 @@ async def test_known_keys_serve_while_the_server_is_down_but_not_for_ever(
     verify.clock += 1
     assert "unavailable" in await verify(token(), [trust])
     server.status = 200
-    verify.clock += verifier.FAILURE_PAUSE
+    verify.clock += jwt.FAILURE_PAUSE
     assert "claims" in await verify(token(), [trust])
 
 
@@ -113,7 +113,7 @@ async def test_a_server_that_is_down_is_not_asked_by_every_request(
     for _ in range(5):
         assert "unavailable" in await verify(token(), [trust])
     assert len(server.requests) == 1
-    verify.clock += verifier.FAILURE_PAUSE
+    verify.clock += jwt.FAILURE_PAUSE
     assert "unavailable" in await verify(token(), [trust])
     assert len(server.requests) == 2
 

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from worker.core.identity.verifier import Trust
+from worker.core.identity.jwt import Trust
 
 from . import issuer
 from .conftest import NewVerifier
@@ -240,7 +240,7 @@ async def test_a_token_that_was_valid_is_refused_once_its_key_is_replaced(
 async def test_more_tokens_than_are_remembered(
     new_verifier: NewVerifier, trust: Trust, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("worker.core.identity.verifier._MOST_REMEMBERED", (2, 8192))
+    monkeypatch.setattr("worker.core.identity.jwt._MOST_REMEMBERED", (2, 8192))
     verify = new_verifier()
     sent = [token(claims(sub=str(number)), algorithm="ES256") for number in range(5)]
     for one in (*sent, *sent):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from container.accounting.price_book import PriceBook
+from container.accounting.reservation import PriceBook
 from container.config.load import Config, load
 from container.proxy import catalog
 from container.request.client_apis import parse_responses

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from container.config.response_cache import redis_url
+from container.config.sections import redis_url
 from tests.fakes.behaviour import failing
 from tests.fakes.server import FakeProvider
 from tests.processes import RunningProxy, StartProxy

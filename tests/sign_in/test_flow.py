@@ -10,8 +10,7 @@ import pytest
 
 from container.server.token_door import TokenDoor
 from tests.identity.issuer import ISSUER, claims, hmac_token, key_set, pem, private_key, token
-from worker.core.identity.jwt import PublicKey, Token
-from worker.core.identity.verifier import CannotFetch
+from worker.core.identity.jwt import CannotFetch, PublicKey, Token
 from worker.core.sign_in.flow import Person, Problem, SignIn
 from worker.core.sign_in.settings import SignInSettings, origin, role_groups, safe_address, settings_of
 

@@ -149,7 +149,7 @@ class Edge:
         if asked.token is None:
             return Presented(None if asked.key is None else hash_secret(asked.key))
         if self._tokens is None:
-            from .tokens import token_authenticator  # most deployments accept no JWTs
+            from .sign_in import token_authenticator  # most deployments accept no JWTs
 
             self._tokens = token_authenticator(self._ledger, self._settings.jwt_leeway)
         tokens, token, endpoint = self._tokens, asked.token, asked.endpoint

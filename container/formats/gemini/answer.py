@@ -19,8 +19,7 @@ from worker.core.pricing.usage import count, unsaid
 from ...routing.health import Outcome
 from ..shared import failure
 from ..shared.events import DONE, Event, Reader
-from ..shared.failure import says_error, words
-from ..shared.refusals import says_of_key
+from ..shared.failure import says_error, says_of_key, words
 from ..shared.wire import UNEXPECTED, UNREADABLE, Plain, json_object
 from .request import SIGNATURE_MARK
 

@@ -18,7 +18,7 @@ from ...config.deployment import OUTPUT_LIMITS, Deployment, lowest_limit, split_
 from ...config.providers import JSON, Address
 from ...request.completion import Completion, encode
 from ...routing.health import UNHEALTHY, Kind, Outcome
-from . import refusals
+from . import failure
 from .capabilities import MAX_TOKENS, Capabilities, capabilities, known_model
 from .chat_stream import EventStream
 from .events import DONE, payload, split
@@ -118,7 +118,7 @@ def excused(outcome: Outcome, d: Deployment, model: str, endpoint: str) -> Outco
     """
     if outcome.kind not in UNHEALTHY or outcome.blameless or endpoint in _USUAL:
         return outcome
-    if outcome.status in _MISSING and refusals.says_path_missing(outcome.message.lower()):
+    if outcome.status in _MISSING and failure.says_path_missing(outcome.message.lower()):
         return outcome._replace(blameless=True)
     if endpoint in _OF_TEXT or not outcome.status:
         return outcome

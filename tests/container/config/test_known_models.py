@@ -2,7 +2,7 @@
 
 import pytest
 
-from container.handlers.models import wildcard_names
+from container.handlers.public import wildcard_names
 from container.routing.router import Groups
 
 KNOWN = {

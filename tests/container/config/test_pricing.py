@@ -2,7 +2,7 @@
 
 import pytest
 
-from container.accounting.price_book import PriceBook
+from container.accounting.reservation import PriceBook
 from container.config.deployment import blended, price_entry, price_map
 from container.config.load import load
 from container.routing.router import Router, RouteRequest

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import tiktoken.model
 
-from container.accounting.price_book import PriceBook
+from container.accounting.reservation import PriceBook
 from container.config.deployment import price_map, tokenizer
 from container.config.load import load
 from container.config.providers import split_model

@@ -2,7 +2,7 @@
 
 import pytest
 
-from container.config.response_cache import redis_url
+from container.config.sections import redis_url
 from container.proxy.catalog import catalog
 from container.server import settings
 

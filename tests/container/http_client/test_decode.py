@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from container.http_client.response import PIECE, Decoder, decoder
+from container.http_client.client import PIECE, Decoder, decoder
 
 
 def deflate(data: bytes, wbits: int) -> bytes:

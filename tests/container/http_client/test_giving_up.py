@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from container.http_client.client import Response
 from container.http_client.request import Silent
-from container.http_client.response import Response
 from tests.container.http_client.support import CHUNKED, OK, ask, until
 
 

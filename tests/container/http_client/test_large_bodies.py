@@ -5,8 +5,8 @@ import os
 
 import pytest
 
+from container.http_client.client import HIGH_WATER
 from container.http_client.request import BrokenOff
-from container.http_client.response import HIGH_WATER
 from tests.container.http_client.support import CHUNKED, HELLO, LARGE, OK, ask, until
 
 

@@ -10,8 +10,8 @@ import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
+from container.http_client.client import HIGH_WATER, MAX_HEAD_BYTES, MAX_HEADERS, MAX_INTERIM, Response
 from container.http_client.request import BadBody, BrokenOff, HttpError
-from container.http_client.response import HIGH_WATER, MAX_HEAD_BYTES, MAX_HEADERS, MAX_INTERIM, Response
 from tests.container.http_client.support import OK
 
 
@@ -187,7 +187,7 @@ async def test_chunk_extension_has_a_limit():
 
 
 async def test_whole_body_has_a_limit(monkeypatch):
-    monkeypatch.setattr("container.http_client.response.MAX_BODY_BYTES", 10_000_000)
+    monkeypatch.setattr("container.http_client.client.MAX_BODY_BYTES", 10_000_000)
     response, connection = new()
     response.feed(OK + b"content-encoding: gzip\r\n\r\n" + gzip.compress(bytes(100_000_000)))
     with pytest.raises(BadBody):

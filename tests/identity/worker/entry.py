@@ -6,11 +6,10 @@ import time
 
 from workers import WorkerEntrypoint
 
-from core.identity.jwt import InvalidToken
-from core.identity.verifier import KeysUnavailable, Trust, Verifier
+from core.identity.jwt import InvalidToken, KeysUnavailable, Trust, Verifier
 from edge.runtime import interpreter
 from edge.runtime.javascript import js
-from edge.tokens import TokenDoor
+from edge.sign_in import TokenDoor
 
 interpreter.install_entries()
 interpreter.install_event_loop()

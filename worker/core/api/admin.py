@@ -1,7 +1,7 @@
 """The HTTP side of the admin API, shared by the edge and the proxy; and who may call which of its endpoints.
 
 A request becomes a call, a plain dict that `ledger.administration` decides. The ledger's result becomes the response
-body or an ApiError. `ledger.callers` looks up who calls, and `ledger.permissions` whose keys are meant.
+body or an ApiError. `ledger.callers` looks up who calls and whose keys are meant.
 
 An operator may call everything. For all others the default is a refusal: an endpoint that is not in `RULES` is for
 operators only.
@@ -145,7 +145,7 @@ _PEOPLE = frozenset(("member", "team_admin"))
 _MAKES_KEYS = _PEOPLE | {"management"}
 _TEAM = frozenset(("team_admin", "management"))
 _ADMIN = frozenset(("team_admin",))
-# Which roles may call an endpoint. How far the call then reaches is decided by `ledger.permissions`.
+# Which roles may call an endpoint. How far the call then reaches is decided by `ledger.callers`.
 RULES: Mapping[str, frozenset[str]] = {
     "key_generate": _MAKES_KEYS,
     "key_update": _MAKES_KEYS,

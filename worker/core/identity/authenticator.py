@@ -18,8 +18,7 @@ from ..ledger import keys
 from ..protocol import owner_of
 from ..values.claims import HALF
 from ..values.fields import is_printable
-from .jwt import InvalidToken
-from .verifier import DEFAULT_STALE_TTL, DEFAULT_TTL, Door, KeysUnavailable, Trust, Verifier
+from .jwt import DEFAULT_STALE_TTL, DEFAULT_TTL, Door, InvalidToken, KeysUnavailable, Trust, Verifier
 
 # The variables that name the issuer; all but JWT_PUBLIC_KEY are LiteLLM's.
 KEY_URL, AUDIENCE, ISSUER, KEY = "JWT_PUBLIC_KEY_URL", "JWT_AUDIENCE", "JWT_ISSUER", "JWT_PUBLIC_KEY"

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from ..values.fields import FieldError
-from . import budget_admin, callers, decision, key_admin, owner_admin, owner_views, permissions, spend
+from . import budget_admin, callers, decision, key_admin, owner_admin, owner_views, spend
 from .accounts import Policy
 from .decision import Decision, Dialect, Result, Scope, Steps
 from .owners import OF_KIND, USER_ROLES, OwnerKind
@@ -43,7 +43,7 @@ def decide(
     """
     if credential is None:
         return _decided(dialect, policy, now, call, None)
-    return permissions.restricted(dialect, policy, credential, call, now, partial(_decided, dialect, policy, now))
+    return callers.restricted(dialect, policy, credential, call, now, partial(_decided, dialect, policy, now))
 
 
 def _decided(dialect: Dialect, policy: Policy, now: int, call: Call, scope: Scope | None) -> Decision:

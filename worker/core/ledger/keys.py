@@ -1,8 +1,8 @@
 """Keys: their fields, how LiteLLM's admin API shows them, which models they may use, and their secrets.
 
 All fields stand in one table. These are generated from it: the columns of `ledger_keys` and their migrations
-(`schema`), the row type (`Key`), validation for `/key/generate`, `/key/update`, `/key/{key}/regenerate` and keys in the
-config file (`KEYS.read`), the responses of `/key/info` and `/key/list` (`shown`), the OpenAPI description
+(`schema`), the row type (`Key`), validation for `/key/generate`, `/key/update`, `/key/{key}/regenerate` and keys in
+the config file (`KEYS.read`), the responses of `/key/info` and `/key/list` (`shown`), the OpenAPI description
 (`core.openapi_schemas`), the options of `litellm-router keys create` and `update`, the dashboard's form, and the table
 in docs/keys.md. A new field is one line in `Key`.
 

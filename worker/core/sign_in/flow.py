@@ -21,12 +21,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qs, parse_qsl, quote, urlencode
 
-from ..api import session
-from ..api.auth import FailedAuthLimiter, same_secret
+from ..api import auth
+from ..api.auth import SESSION, SIGN_IN, FailedAuthLimiter, Header, same_secret
 from ..api.errors import ApiError
-from ..api.session import SESSION, SIGN_IN, Header
-from ..identity.jwt import InvalidToken, parsed_json
-from ..identity.verifier import CannotFetch, Door, KeysUnavailable, Trust, Verifier, fetch
+from ..identity.jwt import CannotFetch, Door, InvalidToken, KeysUnavailable, Trust, Verifier, fetch, parsed_json
 from ..values.claims import HALF
 from .settings import SignInSettings, claim
 
@@ -148,7 +146,7 @@ class SignIn:
             "code_challenge_method": "S256",
         }
         value = f"{text}.{self._derived('cookie', begun)}"
-        cookie = session.set_cookie(SIGN_IN, value, self.settings.base_url, seconds=PATIENCE, strict=False)
+        cookie = auth.set_cookie(SIGN_IN, value, self.settings.base_url, seconds=PATIENCE, strict=False)
         return _with_query(found.authorization, asked), cookie
 
     async def leave(self, now: float) -> str | None:
@@ -169,13 +167,13 @@ class SignIn:
 
     def clear(self) -> tuple[str, str]:
         """Returns the header that deletes the cookie of a sign-in."""
-        return session.set_cookie(SIGN_IN, "", self.settings.base_url, seconds=0, strict=False)
+        return auth.set_cookie(SIGN_IN, "", self.settings.base_url, seconds=0, strict=False)
 
     async def finish(self, query: str, header: Header, address: str, now: float) -> Person:
         """Checks the provider's answer, exchanges the code, and returns who has signed in. Raises Problem. `address`:
         the client's."""
         answer = _single(query)
-        begun = self._begun(session.cookie(header, session.cookie_name(SIGN_IN, self.settings.base_url)), now)
+        begun = self._begun(auth.cookie(header, auth.cookie_name(SIGN_IN, self.settings.base_url)), now)
         if not same_secret(answer.get("state", ""), self._derived("state", begun)):
             raise Problem("state")
         found = await self._discovery(now)
@@ -462,20 +460,20 @@ async def answer(
     base_url = signing_in.settings.base_url
     match name:
         case "session":
-            hash = session.presented(header, base_url)
+            hash = auth.presented(header, base_url)
             found = await sessions.who(hash) if hash else {"ok": False}
             code = parse_qs(query).get("sign_in_error", [""])[0]
             user = found["user"] if found["ok"] else None
             return _json({"sign_in": START, "error": PROBLEMS.get(code), "user": user})
         case "sign_out":
-            session.require_own_page(header, base_url)
-            hash = session.presented(header, base_url)
+            auth.require_own_page(header, base_url)
+            hash = auth.presented(header, base_url)
             if hash:
                 await sessions.end(hash)
             leads_to = await signing_in.leave(now) if hash else None
             return _json(
                 {"signed_out": True, "continue_at": leads_to},
-                session.set_cookie(SESSION, "", base_url, seconds=0, strict=True),
+                auth.set_cookie(SESSION, "", base_url, seconds=0, strict=True),
             )
     try:
         if name == "sign_in":
@@ -488,7 +486,7 @@ async def answer(
         # The cookie of a sign-in is used up, whatever has become of it.
         cleared = [signing_in.clear()] if name == "sign_in_callback" else []
         return _redirect(failed_at(problem), *cleared)
-    old = session.presented(header, base_url)
+    old = auth.presented(header, base_url)
     if old:
         await sessions.end(old)
     return _redirect(person.back, cookie, signing_in.clear())
@@ -511,13 +509,13 @@ async def _started(signing_in: SignIn, person: Person, sessions: Sessions, now: 
         "login": person.login,
     }
     try:
-        result = await sessions.start(session.hashed(id), fields)
+        result = await sessions.start(auth.hashed(id), fields)
     except ApiError:
         raise Problem("ledger") from None
     if not result["ok"]:
         raise Problem("used" if result["code"] == "sign_in_used" else "blocked")
     seconds = int(settings.hours * 3600)
-    return session.set_cookie(SESSION, id, settings.base_url, seconds=seconds, strict=True)
+    return auth.set_cookie(SESSION, id, settings.base_url, seconds=seconds, strict=True)
 
 
 def _json(body: Mapping[str, Any], *headers: tuple[str, str]) -> Response:

@@ -290,10 +290,10 @@ class Ledger(ContainerObject):
         return json.dumps(self._store.run(decision))
 
     async def identify(self, text: str) -> str:
-        """A credential → a result of `ledger.permissions.identify`."""
-        from core.ledger import permissions
+        """A credential → a result of `ledger.callers.identify`."""
+        from core.ledger import callers
 
-        return json.dumps(self._store.run(permissions.identify(json.loads(text), now_ms())))
+        return json.dumps(self._store.run(callers.identify(json.loads(text), now_ms())))
 
     async def find_owners(self, text: str) -> str:
         """The arguments of `ledger.owners.of_token` except `now` → its result."""

@@ -23,7 +23,7 @@ from ....request.stored_input import PREVIOUS
 from ....routing.health import Outcome
 from ...responses import Note, Responses, sent_as
 from ...responses.answer import usage
-from ...shared import reasoning, refusals, wire
+from ...shared import failure, reasoning, wire
 from ...shared.capabilities import capabilities, gives_reasoning, served, streams_responses
 from ...shared.tool_identifiers import names_given_back
 from ...shared.wire import Events, Format, Malformed, Plain, Sent, Unsupported, json_object
@@ -310,6 +310,6 @@ def may_lack_responses(refusal: Outcome) -> bool:
     if refusal.status != _NOT_FOUND:
         return refusal.status in _NO_SUCH_PAGE
     said = refusal.message.lower()
-    if refusals.says_no_such_model(refusal.code or "", said):
+    if failure.says_no_such_model(refusal.code or "", said):
         return False
     return refusal.kind == "not_found" or _PAGE.search(said) is not None

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from ....config.deployment import Deployment
-from ....request.chat_from_input import TEXTS, text_or_image
+from ....request.completion import TEXTS, text_or_image
 from ...shared import reasoning
 from ...shared.capabilities import capabilities
 from ...shared.wire import Malformed, Unsupported

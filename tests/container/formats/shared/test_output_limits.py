@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from container.accounting.price_book import PriceBook
+from container.accounting.reservation import PriceBook
 from container.config.deployment import OUTPUT_LIMITS
 from container.config.load import Config
 from container.engine import Engine, engine_configuration

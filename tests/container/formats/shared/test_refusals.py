@@ -3,8 +3,7 @@
 import orjson
 import pytest
 
-from container.formats.shared.failure import from_response
-from container.formats.shared.refusals import refuses_name
+from container.formats.shared.failure import from_response, refuses_name
 from container.routing.health import Outcome
 
 
