@@ -34,7 +34,9 @@ from ..observability import log, metrics
 from ..stores import LedgerUnavailable, Store
 from .reservation import Reports
 
-# Seconds that a result is cached, and seconds that the check may take.
+# Checks and maintenance.
+
+# Seconds that a result of the check is cached, and seconds that the check may take.
 FRESH_SECONDS = 1.0
 PATIENCE_SECONDS = 2.0
 
@@ -195,6 +197,8 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
             log.error("housekeeping_failed", error=type(error).__name__, reason=str(error)[:500])
         await asyncio.sleep(seconds)
 
+
+# The ledger.
 
 # Lifetime of a reservation that this process no longer renews.
 LEASE_MS = 120_000

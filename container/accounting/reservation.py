@@ -163,6 +163,8 @@ def _models_of(d: Deployment, known: Mapping[str, Mapping[str, Any]]) -> dict[st
     }
 
 
+# What a request came to.
+
 # Longer responses are extrapolated from their beginning.
 _MOST_BYTES = 256 * 1024
 _SAYING = ("choices", "delta", "content", "content_block", "output", "candidates")

@@ -178,6 +178,8 @@ def _one(name: str, help: str, value: float) -> Gauge:
     return Gauge(name, help, values=[((), value)])
 
 
+# Models.
+
 # Creation times are unknown, but clients expect one.
 _CREATED = 1677610602
 _CREATED_AT = "2023-02-28T18:56:42Z"

@@ -28,6 +28,7 @@ from .request import (
     prepared,
 )
 
+# The most that is decompressed at once.
 PIECE = 256 * 1024
 _GZIP, _ZLIB, _RAW = 31, 15, -15
 _MAGIC = b"\x1f\x8b"

@@ -24,6 +24,8 @@ from worker.core.api.errors import upstream_failed
 from ...observability.log import hide_secrets
 from ...routing.health import Kind, Outcome
 
+# What the codes and the wording of an error mean.
+
 _CONTEXT_CODES = frozenset(
     (
         "context_length_exceeded",
@@ -270,6 +272,8 @@ def _is(param: str, name: str) -> bool:
     """Whether `param` refers to the field: `max_tokens`, `body.max_tokens`, `["max_tokens"]`."""
     return re.split(r"[.\[\]\"' ]+", param.strip(".[]\"' "))[-1] == name
 
+
+# From a response to an outcome.
 
 _SHOWN = 500
 _STATUS = re.compile("[45][0-9]{2}")

@@ -395,6 +395,8 @@ def _walk(der: bytes) -> Iterator[tuple[int, bytes, bytes]]:
         at = start + length
 
 
+# Whose tokens are accepted, and their keys.
+
 DEFAULT_TTL = 600.0
 DEFAULT_STALE_TTL = 3600.0
 # Seconds that a door may take to fetch something.

@@ -277,10 +277,9 @@ def _who(hash: str, now: int) -> Steps:
     }
 
 
-Call = Mapping[str, Any]
+# How far a call reaches.
 
-# A Durable Object's statement takes 100 parameters.
-_ROWS_AT_ONCE = 50
+Call = Mapping[str, Any]
 _LIMITS = ("max_budget", "rpm_limit", "tpm_limit", "max_parallel_requests")
 _BUDGET_FIELDS = (*_LIMITS, "soft_budget", "budget_duration", "models")
 _NOT_YOURS = "This key does not exist, or it is not yours."
@@ -448,7 +447,7 @@ def _all_theirs(caller: AdminCaller, body: Mapping[str, Any]) -> Steps:
         names = body.get(field)
         if names is None:
             continue
-        if not isinstance(names, list) or len(names) > _ROWS_AT_ONCE:
+        if not isinstance(names, list) or len(names) > _AT_ONCE:
             return decision.invalid(f"'{field}' has to be an array of at most {_AT_ONCE} keys.", field)
         for name in names:
             _, refused = yield from _theirs(caller, column, name, reads=False)
