@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 
 # Without bytecode, hundreds of processes would each compile their imports. This must run before all other imports.
@@ -28,6 +29,10 @@ from tests.thorough import examples
 if TYPE_CHECKING:  # the fakes import OpenAI's and Anthropic's SDKs, which the process that only starts workers spares
     from tests.fakes.server import FakeProvider
     from tests.ledger.postgres_server import NewDatabase
+
+# A shell ignores it for what it starts in the background, and all processes of the tests would, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Each client, and so each SDK's, would load all certificates: 24 ms of CPU thousands of times.
 for _name in ("httpx", "httpx2"):  # the SDKs use the second one

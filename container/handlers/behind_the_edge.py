@@ -304,7 +304,9 @@ class BehindTheEdge:
     async def _park(self, context: RequestContext, path: str) -> None:
         if context.method == "DELETE":
             self._parking.forget(path[1:])
-            context.respond(204, b"")
+            # workerd closes the connection when the Worker is done with a response without a body, even if it already
+            # sends the next request on it. So it must not use the connection again.
+            context.respond(204, b"", [("connection", "close")])
             return
         _require("POST", context)
         self._refuse_when_full()

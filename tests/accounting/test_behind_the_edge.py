@@ -292,6 +292,14 @@ def test_responses_are_reported_like_chat(edge: Behind, fake: FakeProvider, stre
     assert (report.cached_tokens, report.reasoning_tokens, report.cost) == (4, 3, 20_000)
 
 
+def test_a_dropped_upload_is_gone_and_its_connection_is_not_used_again(edge: Behind) -> None:
+    """workerd may close the connection while it sends the next request on it."""
+    id = edge.park().json()["id"]
+    dropped = edge.http.delete(f"/internal/park/{id}")
+    assert (dropped.status_code, dropped.headers["connection"]) == (204, "close")
+    assert edge.go(id, reservation="one").status_code == 503
+
+
 def test_large_responses_request_is_parked_and_served(edge: Behind, fake: FakeProvider) -> None:
     fake.always(USAGE)
     parked = edge.park("/v1/responses", json={"model": "gpt", "input": "x" * 100_000, "max_output_tokens": 100})
