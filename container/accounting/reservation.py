@@ -324,9 +324,6 @@ def _reasons_by_name(model: str) -> bool:
     return _RESEARCH in name or _THINKERS.search(name) is not None or traits(name).always_thinks
 
 
-CLIENT_LEFT = 499
-
-
 class Reports(Protocol):
     """Sink for final usage reports."""
 
@@ -494,7 +491,7 @@ class Reservation:
         self._closed = True
         return await self._settlements.with_answer(self._settled(status))
 
-    def abandon(self, status: int = CLIENT_LEFT) -> None:
+    def abandon(self, status: int = metrics.CLIENT_LEFT) -> None:
         """Settle from another task when the request's task ends. Does nothing if already settled."""
         if not self._closed:
             self._closed = True
@@ -651,7 +648,7 @@ class Unaccounted:
     async def settle_with_answer(self, status: int) -> list[tuple[str, str]]:
         return []
 
-    def abandon(self, status: int = CLIENT_LEFT) -> None: ...
+    def abandon(self, status: int = metrics.CLIENT_LEFT) -> None: ...
 
 
 UNACCOUNTED = Unaccounted()

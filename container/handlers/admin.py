@@ -65,7 +65,7 @@ class Admin:
             raise admin.operators_only()
         if admin.is_for_operators(endpoint.name) and context.key_hash is not None:
             raise admin.operators_only()
-        body = await context.body(admin.MAX_BODY_MB)
+        body = await context.body(admin.ADMIN_BODY_MB)
         call = admin.call(endpoint, context.path, context.query, body, self._master_key)
         credential = None if context.administrator else context.credential
         result = await self._run(decide, self._dialect, self._policy, call, self._clock(), credential)

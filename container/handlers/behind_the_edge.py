@@ -210,7 +210,7 @@ class Parking:
 # The endpoint name of the edge's own calls.
 INTERNAL = "internal"
 # Limits for polls of the journal.
-_MAX_BODY_MB = 1.0
+_POLL_BODY_MB = 1.0
 _LONGEST_WAIT = 60.0
 _POLL_SECONDS = 0.02
 _REFUSING_SECONDS = 0.5
@@ -332,7 +332,7 @@ class BehindTheEdge:
 
     async def _page(self, context: RequestContext) -> None:
         _require("POST", context)
-        poll = _poll(await context.body(_MAX_BODY_MB))
+        poll = _poll(await context.body(_POLL_BODY_MB))
         page = await self._journal.page(poll.ack, min(max(0.0, poll.wait), _LONGEST_WAIT), poll.doubtful)
         context.respond(200, page.encode().encode())
 

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 
 # In the log, the `error` of a request whose client disconnected.
-CLIENT_LEFT = "client_left"
+_CLIENT_LEFT = "client_left"
 
 
 class App:
@@ -134,10 +134,10 @@ class App:
                 context.dialect = dialect_of(context.path)
             context.error(await self._counted(context, error) if error.status == 401 else error)
         except asyncio.CancelledError:
-            fault, context.failure = CLIENT_LEFT, metrics.CLIENT_LEFT
+            fault, context.failure = _CLIENT_LEFT, metrics.CLIENT_LEFT
             raise
         except ClientLeft:
-            fault, context.failure = CLIENT_LEFT, metrics.CLIENT_LEFT
+            fault, context.failure = _CLIENT_LEFT, metrics.CLIENT_LEFT
             log.debug("client_left", request_id=context.id)
             raise ConnectionResetError from None
         except Exception as error:  # noqa: BLE001 the client gets a response whatever went wrong

@@ -91,7 +91,7 @@ def test_stream_that_starts_with_an_error(client: OpenAI, provider: FakeProvider
 @pytest.mark.parametrize("fault", [Fault.ERROR_MID_STREAM, Fault.RESET_MID_STREAM, Fault.HALF_CHUNK])
 def test_truncated_stream(engine_proxy: RunningProxy, provider: FakeProvider, fault):
     # Paced, because a stream that arrives in one piece with its end fails before the first byte to the client.
-    provider.always(Behaviour(fault, after=3, pace=0.05))
+    provider.always(Behaviour(fault, after=3, pace=0.2))
     answer = raw_stream(engine_proxy.url, "claude")
     assert answer.status_code == 200
     events = [line for line in answer.text.splitlines() if line.startswith("data: ")]

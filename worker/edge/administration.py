@@ -21,7 +21,7 @@ from .runtime.javascript import bindings, or_none, variable
 from .runtime.log import log
 from .stubs import Instances, LedgerClient, LedgerUnavailable
 
-_MAX_BYTES = int(admin.MAX_BODY_MB * 1024 * 1024)
+_MAX_BYTES = int(admin.ADMIN_BODY_MB * 1024 * 1024)
 _METRICS = "/metrics"
 _METRIC_HELP = "Whether a container runs; 0 while it sleeps."
 
@@ -65,7 +65,7 @@ async def _body(client: Client) -> bytes:
     if length is None:  # without it, the isolate cannot bound what it reads
         raise ApiError(411, "invalid_request_error", "Send the body with a Content-Length.", code="length_required")
     if int(length) > _MAX_BYTES:
-        raise body_too_large(admin.MAX_BODY_MB)
+        raise body_too_large(admin.ADMIN_BODY_MB)
     content = (await read_body(client)).to_bytes()
     if not can_be_parsed(content):
         raise invalid_request("The body is nested too deeply.", code="invalid_json")

@@ -17,7 +17,7 @@ from .auth import same_secret
 from .endpoints import Endpoint, key_of
 from .errors import ApiError, forbidden, invalid_request, refused
 
-MAX_BODY_MB = 1.0
+ADMIN_BODY_MB = 1.0
 # Responses contain secrets and change with the next call.
 HEADERS = (("cache-control", "no-store"),)
 _MAX_PARAMETERS = 50

@@ -8,10 +8,12 @@ request. No other instance may report on it or renew it.
 """
 
 import json
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from ..values.money import MAX_NANO
 from .accounts import GLOBAL, key_account, user_account
+from .admit import ROW
 from .decision import SQLITE, Decision, Dialect, Row, Steps, marks
 from .keys import Key
 
@@ -121,9 +123,17 @@ class Found:
             self.draws += [(name, start) for name, start in json.loads(self.others)]
 
 
+_OPENED = itemgetter(
+    *map(
+        ROW.index,
+        "id instance key_id user_id amount tokens minute global_start key_start user_start others".split(),
+    )
+)
+
+
 def opened(row: Row, key: Key | None) -> Found:
     """Returns a request that has not changed since `admit.row_of` made its row, and that is its key's."""
-    id, instance, key_id, _, user_id, _, _, amount, tokens, minute, *starts, _, _, _, _, _, _, others = row
+    id, instance, key_id, user_id, amount, tokens, minute, *starts, others = _OPENED(row)
     budgets = (None, None) if key is None else (key.soft_budget, key.max_budget)
     return Found((id, OPEN, instance, key_id, user_id, amount, 0, tokens, minute, *starts, others, *budgets))
 
